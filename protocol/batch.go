@@ -90,6 +90,9 @@ const (
 	AttrTransactional = 0x10
 	AttrControl       = 0x20
 	AttrDeleteHorizon = 0x40
+
+	// What SetTimestamps leaves of the attributes: bits without a meaning are cleared, as Kafka does.
+	attrKept = AttrCodec | AttrTransactional | AttrControl | AttrDeleteHorizon
 )
 
 // Why NextBatch found no batch.
@@ -126,12 +129,14 @@ func NextBatch(b []byte) (batch Batch, rest []byte, err error) {
 		return nil, b, ErrIncomplete
 	}
 	switch magic := b[magicPosition]; {
-	case magic < CurrentMagic:
-		return nil, b, ErrMagic
-	case magic > CurrentMagic || length < HeaderBytes-LogOverhead:
+	case magic > CurrentMagic:
 		return nil, b, ErrCorrupt
 	case length > len(b)-LogOverhead:
 		return nil, b, ErrIncomplete
+	case magic < CurrentMagic:
+		return nil, b, ErrMagic
+	case length < HeaderBytes-LogOverhead:
+		return nil, b, ErrCorrupt
 	}
 	end := LogOverhead + length
 	return Batch(b[:end:end]), b[end:], nil
@@ -232,7 +237,7 @@ func (b Batch) SetTimestamps(kind TimestampType, maxTimestamp int64) {
 	if b.TimestampType() == kind && b.MaxTimestamp() == maxTimestamp {
 		return
 	}
-	b[22] = b[22]&^AttrLogAppendTime | byte(kind)<<3
+	b[21], b[22] = 0, b[22]&attrKept|byte(kind)<<3
 	binary.BigEndian.PutUint64(b[35:], uint64(maxTimestamp))
 	b.setCRC()
 }

@@ -12,7 +12,8 @@ package protocol
 
 // Rules are the settings of a topic that bear on what may be appended to it.
 type Rules struct {
-	MaxMessageBytes          int32 // max.message.bytes: of a whole batch
+	Partition                string // topic-index, for messages
+	MaxMessageBytes          int32  // max.message.bytes: of a whole batch
 	TimestampType            TimestampType
 	TimestampBeforeMaxMillis int64
 	TimestampAfterMaxMillis  int64
@@ -125,12 +126,15 @@ func CheckRecords(b Batch, r *Rules, nowMillis int64) Verdict {
 // checkWalk checks the records that w passes over.
 func checkWalk(b Batch, r *Rules, nowMillis int64, w *walker) Verdict {
 	v := Verdict{MaxTimestamp: NoTimestamp}
-	refused := refusals{rules: r, now: nowMillis}
+	refused := refusals{rules: r, now: nowMillis, compressed: b.Codec() != None}
 	base, stamped := b.BaseTimestamp(), b.TimestampType() == LogAppendTime
 	var s recordShape
 	for i, n := int32(0), b.Count(); i < n; i++ {
 		if err := w.record(&s); err != nil {
-			return Verdict{Code: walkCode(err)}
+			return Verdict{Code: walkCode(err, refused.compressed)}
+		}
+		if s.offsetDelta != i {
+			return Verdict{Code: refused.offsetCode()}
 		}
 		timestamp := base + s.timestampDelta
 		if stamped {
@@ -139,14 +143,14 @@ func checkWalk(b Batch, r *Rules, nowMillis int64, w *walker) Verdict {
 		if timestamp > v.MaxTimestamp {
 			v.MaxTimestamp, v.MaxTimestampDelta = timestamp, s.offsetDelta
 		}
-		if r.Compacted && !s.hasKey {
+		if r.Compacted && s.keyLength < 0 {
 			refused.noKey(i)
 		} else if !timestampAllowed(r, nowMillis, timestamp, stamped) {
-			refused.timestamp(i, timestamp, s.offsetDelta, stamped)
+			refused.timestamp(i, timestamp, &s)
 		}
 	}
-	if !w.atEnd() {
-		return Verdict{Code: INVALID_RECORD}
+	if err := w.end(); err != nil {
+		return Verdict{Code: walkCode(err, refused.compressed)}
 	}
 	if refused.count > 0 {
 		return refused.verdict()
@@ -164,13 +168,16 @@ func timestampAllowed(r *Rules, nowMillis, timestamp int64, stamped bool) bool {
 }
 
 // walkCode is Kafka's answer to records that cannot be read.
-func walkCode(err error) ErrorCode {
+func walkCode(err error, compressed bool) ErrorCode {
 	switch err {
-	case errRecordShort, errRecordStructure:
+	case errRecordShort, errRecordStructure, errRecordsLeft:
 		return INVALID_RECORD
 	case errExpanded:
 		return MESSAGE_TOO_LARGE
-	default:
-		return UNKNOWN_SERVER_ERROR
+	case errRecordLength:
+		if compressed {
+			return INVALID_RECORD
+		}
 	}
+	return UNKNOWN_SERVER_ERROR
 }

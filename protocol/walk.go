@@ -10,6 +10,8 @@ import (
 var (
 	errRecordShort     = errors.New("protocol: the batch ends inside a record")
 	errRecordStructure = errors.New("protocol: a record is not made as a record")
+	errRecordLength    = errors.New("protocol: the length of a record is not a varint")
+	errRecordsLeft     = errors.New("protocol: the batch has more than its records")
 	errExpanded        = errors.New("protocol: the batch expands to more than is looked at")
 )
 
@@ -69,14 +71,22 @@ func (w *walker) more() bool {
 
 // shortErr is what it means that more brought nothing.
 func (w *walker) shortErr() error {
-	if w.err == io.EOF || w.err == io.ErrUnexpectedEOF {
+	if w.err == io.EOF {
 		return errRecordShort
 	}
 	return w.err
 }
 
-// atEnd reports whether there are no more bytes.
-func (w *walker) atEnd() bool { return w.pos == len(w.window) && !w.more() }
+// end is nil if everything has been walked over and a compressed stream ended as it should.
+func (w *walker) end() error {
+	switch {
+	case w.pos < len(w.window) || w.more():
+		return errRecordsLeft
+	case w.err != io.EOF:
+		return w.err
+	}
+	return nil
+}
 
 func (w *walker) uvarlong() (uint64, error) {
 	for {
@@ -135,13 +145,17 @@ func (w *walker) skip(n int32) error {
 type recordShape struct {
 	timestampDelta int64
 	offsetDelta    int32
-	hasKey         bool
+	keyLength      int32 // negative: null
+	valueLength    int32
 }
 
 // record passes over one record.
 func (w *walker) record(s *recordShape) error {
 	length, err := w.varint()
 	if err != nil {
+		if err == errRecordStructure {
+			err = errRecordLength
+		}
 		return err
 	}
 	start := w.position()
@@ -154,12 +168,10 @@ func (w *walker) record(s *recordShape) error {
 	if s.offsetDelta, err = w.varint(); err != nil {
 		return err
 	}
-	keyLength, err := w.skipSized(math.MinInt32)
-	if err != nil {
+	if s.keyLength, err = w.skipSized(math.MinInt32); err != nil {
 		return err
 	}
-	s.hasKey = keyLength >= 0
-	if _, err = w.skipSized(math.MinInt32); err != nil {
+	if s.valueLength, err = w.skipSized(math.MinInt32); err != nil {
 		return err
 	}
 	if err = w.headers(); err != nil {
