@@ -1,0 +1,39 @@
+package storage
+
+import "slipstream/protocol"
+
+// Config is what a partition's topic says of its log, resolved: a setting that the
+// topic does not have is already the broker's. Names are those of Kafka's topic
+// settings.
+type Config struct {
+	SegmentBytes        int32 // segment.bytes: a segment rolls before it would grow past this
+	SegmentMillis       int64 // segment.ms
+	SegmentJitterMillis int64 // segment.jitter.ms: at most this much is taken off SegmentMillis
+	IndexIntervalBytes  int32 // index.interval.bytes: log bytes between index entries
+	IndexBytes          int32 // segment.index.bytes: the size at which an index is full
+	MaxMessageBytes     int32 // max.message.bytes: of a whole batch
+
+	// FlushMessages makes every append that leaves so many messages unflushed wait
+	// for an fsync; 1: every append. FlushMillis flushes what is older, without
+	// anyone waiting. math.MaxInt64: never.
+	FlushMessages int64
+	FlushMillis   int64
+
+	TimestampType     protocol.TimestampType // message.timestamp.type
+	Preallocate       bool                   // preallocate; slipstream preallocates ahead in any case
+	DeleteDelayMillis int64                  // file.delete.delay.ms
+	ProducerIDMillis  int64                  // producer.id.expiration.ms: how long a silent producer is remembered
+}
+
+// DefaultConfig is that of a topic without settings of its own on a broker without
+// settings of its own.
+func DefaultConfig() Config {
+	const never = 1<<63 - 1
+	return Config{
+		SegmentBytes: 1 << 30, SegmentMillis: 7 * 24 * 3600_000,
+		IndexIntervalBytes: 4096, IndexBytes: 10 << 20,
+		MaxMessageBytes: 1<<20 + protocol.LogOverhead,
+		FlushMessages:   never, FlushMillis: never,
+		DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
+	}
+}
