@@ -45,16 +45,12 @@ var bigZstd struct {
 // CheckCompressed is CheckRecords for a compressed batch. It expands the records piece by piece and
 // keeps none of them. It takes as long as expanding takes, and may allocate and block: it runs on a helper.
 func CheckCompressed(b Batch, r *Rules, nowMillis int64, s *Scratch) Verdict {
-	src, err := s.expand(b)
+	var w walker
+	err := w.open(b, s)
 	defer s.release()
 	if err != nil {
 		return Verdict{Code: walkCode(err, true)}
 	}
-	if s.room == nil {
-		s.room = make([]byte, windowBytes)
-	}
-	var w walker
-	w.stream(src, s.room)
 	return checkWalk(b, r, nowMillis, &w)
 }
 
