@@ -1,0 +1,65 @@
+package reactor
+
+// Counters are a core's plain counters, written by its thread only. They are
+// totals since the start, except where "now" is said.
+type Counters struct {
+	Turns       uint64 // times round the loop
+	Enters      uint64 // turns' enters
+	Parks       uint64 // enters that were allowed to wait
+	Submissions uint64 // submission entries filled
+	Completions uint64 // completions handled
+
+	StaleCompletions uint64 // for a slot that had moved on
+	OpSlotsExhausted uint64 // requests refused: Limits.OpSlots in flight
+
+	ConnectionsOpen    int    // now
+	ConnectionsOpened  uint64 // accepted and served
+	ConnectionsRefused uint64 // accepted over Limits.MaxConnections, or while draining
+	ConnectionsIdle    uint64 // closed for Limits.IdleNanos
+	ConnectionsStarved uint64 // closed for Limits.StarvedNanos
+	ConnectionsReset   uint64 // ended by the peer: ECONNRESET, EPIPE, ETIMEDOUT
+	AcceptErrors       uint64 // accepts that failed
+	AcceptPauses       uint64 // of these, for lack of descriptors or memory
+
+	Requests     uint64 // frames dispatched
+	Responses    uint64 // requests finished with a response
+	Silent       uint64 // requests finished without one
+	RequestsOpen int    // now: dispatched and not finished
+
+	BytesReceived uint64
+	BytesSent     uint64 // file bytes included
+	FileBytesSent uint64
+	BytesCopied   uint64 // received bytes moved to make frames contiguous
+	Receives      uint64 // completed receives with data
+	Sends         uint64 // completed ring sends
+	SendsNow      uint64 // sends and sendfiles answered inline
+	SendsBlocked  uint64 // of these, EAGAIN: the peer reads too slowly
+
+	FramesNegative uint64 // connections closed for a frame length below 0
+	FramesTooLarge uint64 // connections closed for one over Limits.MaxFrameBytes
+	FramesCutShort uint64 // connections that ended inside a frame
+	FilesCutShort  uint64 // connections closed because a response's file ended early
+
+	WentDirect         uint64 // changes from quiet to direct
+	WentQuiet          uint64 // and back
+	BuffersExhausted   uint64 // receives ended with ENOBUFS
+	FramesCopiedOut    uint64 // small frames copied to let a scarce buffer go
+	DispatchPaused     uint64 // back-pressure: bound on pending requests or bytes reached
+	ReceivePaused      uint64 // back-pressure: a receive cancelled or not armed
+	ReceiveNoMemory    uint64 // back-pressure: a receive that waits for the arena
+	AllocationsRefused uint64 // arena allocations over budget
+	MapFailures        uint64 // mmap, munmap or madvise refused
+
+	MessagesSent     uint64 // to other cores
+	MessagesReceived uint64
+	MessagesInjected uint64
+	MessagesSpilled  uint64 // found the ring to a core full
+	MessagesDropped  uint64 // were for a core that had stopped
+	MessageRings     uint64 // cores woken
+	RingFailures     uint64 // MSG_RINGs that failed (and were replaced by the eventfd)
+	JobsOffloaded    uint64
+	JobsSpilled      uint64 // found the helpers full
+
+	UnexpectedErrors uint64 // errors that no other counter names
+	LastUnexpected   string // the last of these: operation and errno
+}

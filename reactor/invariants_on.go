@@ -1,0 +1,6 @@
+//go:build invariants
+
+package reactor
+
+// invariants turns on the checks that cost more than a comparison.
+const invariants = true

@@ -1,0 +1,191 @@
+package reactor
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Limits names every bound of one core. A zero field takes its default. Nothing
+// on a core grows past these: a full queue is back-pressure, a refused
+// connection or a closed one, each with its counter in [Counters].
+type Limits struct {
+	// SQEntries and CQEntries size the ring. A turn that fills the submission
+	// queue enters early; completions past CQEntries wait in the kernel.
+	SQEntries uint32
+	CQEntries uint32
+
+	// MaxConnections is the most connections of this core. The next ones are
+	// accepted and closed at once.
+	MaxConnections int
+	// MaxFrameBytes is the largest frame length that is believed (Kafka's
+	// socket.request.max.bytes), without its 4-byte prefix.
+	MaxFrameBytes int
+	// MaxPendingRequestsPerConn and MaxPendingBytesPerConn bound what one
+	// connection has under way: requests not yet answered, and the bytes of those
+	// requests and of response blocks that have not left. Past either no more of
+	// its frames are dispatched and it stops receiving. One request is always
+	// allowed, however large.
+	MaxPendingRequestsPerConn int
+	MaxPendingBytesPerConn    int
+	// FramesPerTurn is the most frames of one connection dispatched in one turn.
+	FramesPerTurn int
+
+	// ProvidedBuffers of ProvidedBufferBytes each are what quiet connections of a
+	// core share to receive into (level 6.1 and up). A power of two.
+	ProvidedBuffers     int
+	ProvidedBufferBytes int
+	// CopyOutBytes: while fewer than half of the provided buffers are at home, a
+	// frame of up to this size is copied out, so that a parked request does not
+	// hold a whole buffer.
+	CopyOutBytes int
+	// DirectBlockBytes is the largest block that a direct connection receives
+	// into; only a larger frame gets a larger block.
+	DirectBlockBytes int
+
+	// SendFileTurnBytes is the most file bytes sent to one connection in a turn.
+	SendFileTurnBytes int
+	// SendBatch is the most response segments gathered into one SENDMSG.
+	SendBatch int
+
+	// OpSlots is the most ring requests in flight.
+	OpSlots int
+	// MailboxEntries is the room of each core-to-core ring; a power of two.
+	MailboxEntries int
+	// InjectEntries is the room of the queue from foreign goroutines.
+	InjectEntries int
+	// ArenaBytes is the most memory the arena maps: provided buffers, receive
+	// blocks, responses. Pages not yet touched cost nothing.
+	ArenaBytes int
+
+	// IdleNanos closes a connection on which nothing moved for so long
+	// (connections.max.idle.ms); negative: never.
+	IdleNanos int64
+	// DirectIdleNanos sends an idle direct connection back to quiet.
+	DirectIdleNanos int64
+	// StarvedNanos: while connections wait for memory, one that holds a block for
+	// an unfinished frame without receiving for so long is closed.
+	StarvedNanos int64
+	// LingerNanos is how long a drained connection, its responses sent, waits for
+	// the peer to close before it is closed. Closing at once would reset it, and
+	// with it responses that the peer has not read.
+	LingerNanos int64
+	// AcceptRetryNanos is the pause after an accept failed for lack of
+	// descriptors or memory.
+	AcceptRetryNanos int64
+	// SpillRetryNanos is how long a core with messages or jobs that found their
+	// queue full may park before it tries again.
+	SpillRetryNanos int64
+}
+
+// DefaultLimits are the values that zero fields take.
+func DefaultLimits() Limits {
+	return Limits{
+		SQEntries:                 1024,
+		CQEntries:                 8192,
+		MaxConnections:            100_000,
+		MaxFrameBytes:             100 << 20,
+		MaxPendingRequestsPerConn: 128,
+		MaxPendingBytesPerConn:    4 << 20,
+		FramesPerTurn:             64,
+		ProvidedBuffers:           256,
+		ProvidedBufferBytes:       16 << 10,
+		CopyOutBytes:              2 << 10,
+		DirectBlockBytes:          256 << 10,
+		SendFileTurnBytes:         256 << 10,
+		SendBatch:                 maxSendBatch,
+		OpSlots:                   1 << 19,
+		MailboxEntries:            512,
+		InjectEntries:             4096,
+		ArenaBytes:                512 << 20,
+		IdleNanos:                 int64(10 * time.Minute),
+		DirectIdleNanos:           int64(time.Second),
+		StarvedNanos:              int64(10 * time.Second),
+		LingerNanos:               int64(time.Second),
+		AcceptRetryNanos:          int64(20 * time.Millisecond),
+		SpillRetryNanos:           int64(100 * time.Microsecond),
+	}
+}
+
+const (
+	// prefixBytes is Kafka's frame length prefix.
+	prefixBytes = 4
+	// maxSendBatch keeps a msghdr and its iovecs within a 1 KiB block.
+	maxSendBatch = 60
+	// slotsPerConn: a connection has at most a receive, a send or a poll, a
+	// cancel of either and a shutdown in flight.
+	slotsPerConn = 5
+	// maxFrameLimit keeps frame arithmetic far from overflow.
+	maxFrameLimit = 1 << 30
+	// smallDirectBytes is the block of a direct connection with small frames:
+	// the first block at level 5.15, where there are no provided buffers.
+	smallDirectBytes = 16 << 10
+	// reapBatch is the most completions taken from the ring in one turn.
+	reapBatch = 4096
+)
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	setDefault(&l.SQEntries, d.SQEntries)
+	setDefault(&l.CQEntries, max(d.CQEntries, 2*l.SQEntries))
+	setDefault(&l.MaxConnections, d.MaxConnections)
+	setDefault(&l.MaxFrameBytes, d.MaxFrameBytes)
+	setDefault(&l.MaxPendingRequestsPerConn, d.MaxPendingRequestsPerConn)
+	setDefault(&l.MaxPendingBytesPerConn, d.MaxPendingBytesPerConn)
+	setDefault(&l.FramesPerTurn, d.FramesPerTurn)
+	setDefault(&l.ProvidedBuffers, d.ProvidedBuffers)
+	setDefault(&l.ProvidedBufferBytes, d.ProvidedBufferBytes)
+	setDefault(&l.CopyOutBytes, d.CopyOutBytes)
+	setDefault(&l.DirectBlockBytes, d.DirectBlockBytes)
+	setDefault(&l.SendFileTurnBytes, d.SendFileTurnBytes)
+	setDefault(&l.SendBatch, d.SendBatch)
+	setDefault(&l.OpSlots, max(d.OpSlots, slotsPerConn*l.MaxConnections+1<<15))
+	setDefault(&l.MailboxEntries, d.MailboxEntries)
+	setDefault(&l.InjectEntries, d.InjectEntries)
+	setDefault(&l.ArenaBytes, d.ArenaBytes)
+	setDefault(&l.IdleNanos, d.IdleNanos)
+	if l.IdleNanos < 0 {
+		l.IdleNanos = math.MaxInt64
+	}
+	setDefault(&l.DirectIdleNanos, d.DirectIdleNanos)
+	setDefault(&l.StarvedNanos, d.StarvedNanos)
+	setDefault(&l.LingerNanos, d.LingerNanos)
+	setDefault(&l.AcceptRetryNanos, d.AcceptRetryNanos)
+	setDefault(&l.SpillRetryNanos, d.SpillRetryNanos)
+	return l
+}
+
+func setDefault[T int | int64 | uint32](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// check names the first limit that cannot work.
+func (l *Limits) check() error {
+	powerOfTwo := func(n int) bool { return n > 0 && n&(n-1) == 0 }
+	minArena := l.ProvidedBuffers*l.ProvidedBufferBytes + 4*superBytes
+	switch {
+	case l.MaxConnections < 1:
+		return fmt.Errorf("reactor: MaxConnections is %d, want at least 1", l.MaxConnections)
+	case l.MaxFrameBytes < 1 || l.MaxFrameBytes > maxFrameLimit:
+		return fmt.Errorf("reactor: MaxFrameBytes is %d, want 1 to %d", l.MaxFrameBytes, maxFrameLimit)
+	case l.MaxPendingRequestsPerConn < 1 || l.MaxPendingBytesPerConn < 1 || l.FramesPerTurn < 1:
+		return fmt.Errorf("reactor: a bound per connection is below 1")
+	case !powerOfTwo(l.ProvidedBuffers) || l.ProvidedBuffers > 1<<15:
+		return fmt.Errorf("reactor: ProvidedBuffers is %d, want a power of two up to 32768", l.ProvidedBuffers)
+	case l.ProvidedBufferBytes < 64 || l.DirectBlockBytes < smallDirectBytes:
+		return fmt.Errorf("reactor: receive buffers of %d and %d bytes are too small", l.ProvidedBufferBytes, l.DirectBlockBytes)
+	case l.SendBatch < 1 || l.SendBatch > maxSendBatch:
+		return fmt.Errorf("reactor: SendBatch is %d, want 1 to %d", l.SendBatch, maxSendBatch)
+	case l.OpSlots < slotsPerConn*l.MaxConnections+16:
+		return fmt.Errorf("reactor: OpSlots is %d, want at least %d for each of %d connections", l.OpSlots, slotsPerConn, l.MaxConnections)
+	case l.OpSlots >= 1<<31:
+		return fmt.Errorf("reactor: OpSlots is %d, want below 2^31", l.OpSlots)
+	case !powerOfTwo(l.MailboxEntries) || l.InjectEntries < 1:
+		return fmt.Errorf("reactor: MailboxEntries is %d, want a power of two", l.MailboxEntries)
+	case l.ArenaBytes < minArena:
+		return fmt.Errorf("reactor: ArenaBytes is %d, want at least %d", l.ArenaBytes, minArena)
+	}
+	return nil
+}
