@@ -50,7 +50,7 @@ func (w *walker) more() bool {
 	kept := copy(w.window[:cap(w.window)], w.window[w.pos:])
 	w.pos = 0
 	w.window = w.window[:kept]
-	if w.passed > MaxExpandedBytes {
+	if w.passed+int64(kept) > MaxExpandedBytes {
 		w.err = errExpanded
 		return false
 	}
