@@ -1,6 +1,9 @@
 package metadata
 
 import (
+	"errors"
+	"fmt"
+
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -70,29 +73,66 @@ func (r *Refusal) Error() string {
 	return r.Code.String() + ": " + r.Message
 }
 
-// CreateTopics decides a CreateTopics request (key 19). Topics are refused one
-// by one; the records create those that were not.
-func (c *Controller) CreateTopics(req *kmsg.CreateTopicsRequest) (*kmsg.CreateTopicsResponse, []Record) {
-	return nil, nil
+// DefaultMaxPartitions is the most partitions that a controller without a limit
+// of its own lets a cluster have.
+const DefaultMaxPartitions = 200_000
+
+// refused makes an error into a refusal: Kafka's code for what a validator says
+// without one is INVALID_CONFIG.
+func refused(err error) *Refusal {
+	if err == nil {
+		return nil
+	}
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return &Refusal{protocol.INVALID_CONFIG, err.Error()}
 }
 
-// DeleteTopics decides a DeleteTopics request (key 20), by name or by id.
-func (c *Controller) DeleteTopics(req *kmsg.DeleteTopicsRequest) (*kmsg.DeleteTopicsResponse, []Record) {
-	return nil, nil
+// text is the message as a response has it: null rather than empty.
+func (r *Refusal) text() *string {
+	if r.Message == "" {
+		return nil
+	}
+	return &r.Message
 }
 
-// CreatePartitions decides a CreatePartitions request (key 37).
-func (c *Controller) CreatePartitions(req *kmsg.CreatePartitionsRequest) (*kmsg.CreatePartitionsResponse, []Record) {
-	return nil, nil
+func refuse(code protocol.ErrorCode, format string, args ...any) *Refusal {
+	return &Refusal{code, fmt.Sprintf(format, args...)}
 }
 
-// IncrementalAlterConfigs decides an IncrementalAlterConfigs request (key 44).
-func (c *Controller) IncrementalAlterConfigs(req *kmsg.IncrementalAlterConfigsRequest) (*kmsg.IncrementalAlterConfigsResponse, []Record) {
-	return nil, nil
+// Refusals that occur in several places, with the texts of Kafka's Errors.
+var (
+	unknownTopic   = &Refusal{protocol.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition."}
+	unknownTopicID = &Refusal{protocol.UNKNOWN_TOPIC_ID, "This server does not host this topic ID."}
+	tooManyRecords = &Refusal{protocol.POLICY_VIOLATION, "Unable to perform excessively large batch operation."}
+	tooManyAsked   = &Refusal{protocol.POLICY_VIOLATION, "Excessively large number of partitions per request."}
+	duplicateTopic = &Refusal{protocol.INVALID_REQUEST, "Duplicate topic name."}
+)
+
+// newID draws a random id that is not reserved, as Kafka does: ids whose text
+// begins with '-' are passed over too, because they look like a program's option.
+func (c *Controller) newID() UUID {
+	for {
+		id := c.RandomID()
+		// Kafka's ids are version 4 UUIDs.
+		id[6] = id[6]&0x0f | 0x40
+		id[8] = id[8]&0x3f | 0x80
+		if !reservedID(id) && id[0]>>2 != 62 {
+			return id
+		}
+	}
 }
 
-// AllocateProducerIDs hands this node the next block of producer ids: first to
-// first+count-1, its own once the records are committed.
-func (c *Controller) AllocateProducerIDs() (first int64, count int32, records []Record) {
-	return 0, 0, nil
+// roomFor refuses more partitions than the cluster is to have.
+func (c *Controller) roomFor(more, decided int) *Refusal {
+	limit := int(c.MaxPartitions)
+	if limit == 0 {
+		limit = DefaultMaxPartitions
+	}
+	if have := c.Image.PartitionCount() + decided; more > limit-have {
+		return refuse(protocol.INVALID_PARTITIONS, "The cluster is limited to %d partitions: it has %d and %d more were asked for.", limit, have, more)
+	}
+	return nil
 }

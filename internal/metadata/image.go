@@ -19,6 +19,10 @@ type Image struct {
 	topics []*Topic // by name
 	byName map[string]*Topic
 	byID   map[UUID]*Topic
+	// Names that contain '.' or '_', by what they are as metric names: there the
+	// two are the same, so Kafka refuses a topic that would collide.
+	metricNames map[string][]string
+	partitions  int // of all topics
 
 	configs     []resourceConfigs // by type and name, never with an empty list
 	features    []FeatureLevel    // by name
@@ -34,7 +38,7 @@ type Image struct {
 
 // NewImage is the image of an empty log.
 func NewImage() *Image {
-	return &Image{byName: map[string]*Topic{}, byID: map[UUID]*Topic{}}
+	return &Image{byName: map[string]*Topic{}, byID: map[UUID]*Topic{}, metricNames: map[string][]string{}}
 }
 
 // Topic is a topic and its partitions.
@@ -164,6 +168,9 @@ func (im *Image) apply(r Record) error {
 
 // Topics lists every topic by name.
 func (im *Image) Topics() []*Topic { return im.topics }
+
+// PartitionCount is the number of partitions of all topics together.
+func (im *Image) PartitionCount() int { return im.partitions }
 
 // TopicByName finds a topic, or nil.
 func (im *Image) TopicByName(name string) *Topic { return im.byName[name] }

@@ -21,7 +21,35 @@ func (im *Image) addTopic(r *TopicRecord) error {
 	im.byName[t.Name], im.byID[t.ID] = t, t
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Insert(im.topics, i, t)
+	if metric, ok := metricName(t.Name); ok {
+		names := im.metricNames[metric]
+		at, _ := slices.BinarySearch(names, t.Name)
+		im.metricNames[metric] = slices.Insert(names, at, t.Name)
+	}
 	return nil
+}
+
+// metricName is a topic's name as a metric has it; ok is false for a name that
+// cannot collide with another.
+func metricName(name string) (metric string, ok bool) {
+	if !strings.ContainsAny(name, "._") {
+		return "", false
+	}
+	return strings.ReplaceAll(name, ".", "_"), true
+}
+
+// collision finds a topic of another name and the same metric name.
+func (im *Image) collision(name string) (other string, found bool) {
+	metric, ok := metricName(name)
+	if !ok {
+		return "", false
+	}
+	for _, other := range im.metricNames[metric] {
+		if other != name {
+			return other, true
+		}
+	}
+	return "", false
 }
 
 func (im *Image) searchTopic(name string) (int, bool) {
@@ -37,10 +65,25 @@ func (im *Image) removeTopic(r *RemoveTopicRecord) error {
 	delete(im.byID, t.ID)
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Delete(im.topics, i, i+1)
+	im.partitions -= len(t.Partitions)
+	im.forgetMetricName(t.Name)
 	if i, ok := im.searchConfigs(Resource{ResourceTopic, t.Name}); ok {
 		im.configs = slices.Delete(im.configs, i, i+1)
 	}
 	return nil
+}
+
+func (im *Image) forgetMetricName(name string) {
+	metric, ok := metricName(name)
+	if !ok {
+		return
+	}
+	names := slices.DeleteFunc(im.metricNames[metric], func(s string) bool { return s == name })
+	if len(names) == 0 {
+		delete(im.metricNames, metric)
+	} else {
+		im.metricNames[metric] = names
+	}
 }
 
 func (im *Image) setPartition(r *PartitionRecord) error {
@@ -66,6 +109,7 @@ func (im *Image) setPartition(r *PartitionRecord) error {
 		t.Partitions[i] = p
 	} else {
 		t.Partitions = slices.Insert(t.Partitions, i, p)
+		im.partitions++
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ type UUID = protocol.UUID
 // Ids that Kafka reserves (Uuid and DirectoryId of Apache Kafka 4.3). A random id
 // is never one of the first hundred: Kafka draws again.
 var (
-	MetadataTopicID     = UUID{15: 1} // the topic __cluster_metadata
 	DirectoryMigrating  = UUID{15: 0} // a replica's directory before directories had ids
 	DirectoryUnassigned = UUID{15: 1} // a replica whose broker has not yet said where it is
 	DirectoryLost       = UUID{15: 2} // a replica whose directory failed
