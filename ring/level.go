@@ -160,21 +160,27 @@ func Probe(k Kernel, want Level) (Features, error) {
 
 const probeEntries = 2
 
-// probeOps reads the table of opcodes:
+// probeTable is the argument of REGISTER_PROBE:
 //
-//	struct io_uring_probe: u8 last_op, u8 ops_len, u16, u32[3], then per opcode
-//	struct io_uring_probe_op: u8 op, u8, u16 flags (bit 0: supported), u32
-func (f *Features) probeOps(k Kernel, m *Mapping) error {
-	var table struct {
-		lastOp, opsLen uint8
-		_              uint16
-		_              [3]uint32
-		ops            [256]struct {
-			op, _ uint8
-			flags uint16
-			_     uint32
-		}
+//	0         1         2       4                  16
+//	+---------+---------+-------+------------------+
+//	| last_op | ops_len | (0)   | (0)              |  struct io_uring_probe
+//	+---------+---------+-------+--------+---------+
+//	| op      | (0)     | flags | (0)    |            struct io_uring_probe_op, ops_len times
+//	+---------+---------+-------+--------+            flags bit 0: supported
+type probeTable struct {
+	lastOp, opsLen uint8
+	_              uint16
+	_              [3]uint32
+	ops            [256]struct {
+		op, _ uint8
+		flags uint16
+		_     uint32
 	}
+}
+
+func (f *Features) probeOps(k Kernel, m *Mapping) error {
+	var table probeTable
 	if _, errno := k.Register(m.FD, RegisterProbe, unsafe.Pointer(&table), uint32(len(table.ops))); errno != 0 {
 		return fmt.Errorf("asking io_uring for its opcodes: %w", errno)
 	}

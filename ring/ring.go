@@ -261,8 +261,9 @@ func (r *Ring) call(submit, need, flags uint32, timeoutNanos int64) (int, syscal
 }
 
 func (r *Ring) failure() error {
-	if r.failed == unix.EEXIST {
-		return fmt.Errorf("io_uring_enter: %w: the ring was made on another thread", r.failed)
+	registered := r.enterFlags&EnterRegisteredRing != 0 // an index means nothing on a thread that did not register it
+	if r.failed == unix.EEXIST || registered && (r.failed == unix.EINVAL || r.failed == unix.EBADF) {
+		return fmt.Errorf("io_uring_enter: %w: a ring must be used on the thread that made it, and this is another thread", r.failed)
 	}
 	return fmt.Errorf("io_uring_enter: %w", r.failed)
 }

@@ -1,0 +1,5 @@
+//go:build giouring
+
+package ring
+
+const testKernelName = "giouring"
