@@ -1,0 +1,123 @@
+package clients
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"sort"
+	"strconv"
+)
+
+// normaliser turns a response into plain values in which what two sound brokers draw differently has a name instead.
+type normaliser struct {
+	port      int
+	ids       map[[16]byte]string
+	producers map[int64]string
+	sessions  map[int32]string
+}
+
+func newNormaliser(addr string) *normaliser {
+	_, p, _ := net.SplitHostPort(addr)
+	port, _ := strconv.Atoi(p)
+	return &normaliser{port: port, ids: map[[16]byte]string{{}: "zero"}, producers: map[int64]string{-1: "none"}, sessions: map[int32]string{0: "none"}}
+}
+
+func (n *normaliser) id(id [16]byte, name string) { n.ids[id] = name }
+
+// Fields whose value is drawn by the broker, and what becomes of it.
+var drawn = map[string]func(n *normaliser, v reflect.Value) any{
+	"Port": func(n *normaliser, v reflect.Value) any {
+		if int(v.Int()) == n.port {
+			return "the broker's port"
+		}
+		return v.Int()
+	},
+	"ClusterID":              func(n *normaliser, v reflect.Value) any { return present(v) },
+	"TopicID":                func(n *normaliser, v reflect.Value) any { return n.named(v) },
+	"ProducerID":             func(n *normaliser, v reflect.Value) any { return name(n.producers, v.Int(), "producer") },
+	"SessionID":              func(n *normaliser, v reflect.Value) any { return name(n.sessions, int32(v.Int()), "session") },
+	"ErrorMessage":           func(n *normaliser, v reflect.Value) any { return present(v) },
+	"StatusMessage":          func(n *normaliser, v reflect.Value) any { return present(v) },
+	"FeaturesEpoch":          func(n *normaliser, v reflect.Value) any { return "an epoch" },
+	"FinalizedFeaturesEpoch": func(n *normaliser, v reflect.Value) any { return "an epoch" },
+	"ThrottleMillis":         func(n *normaliser, v reflect.Value) any { return "not compared" },
+	"Version":                func(n *normaliser, v reflect.Value) any { return v.Int() },
+	"Documentation":          func(n *normaliser, v reflect.Value) any { return present(v) },
+}
+
+func (n *normaliser) named(v reflect.Value) any {
+	var id [16]byte
+	reflect.Copy(reflect.ValueOf(&id).Elem(), v)
+	return name(n.ids, id, "id")
+}
+
+func name[K comparable](known map[K]string, k K, what string) string {
+	if _, ok := known[k]; !ok {
+		known[k] = fmt.Sprintf("%s-%d", what, len(known))
+	}
+	return known[k]
+}
+
+func present(v reflect.Value) any {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
+	return "some text"
+}
+
+// Lists whose order means nothing are compared sorted by these fields.
+var unordered = map[string]string{"Configs": "Name", "ApiKeys": "ApiKey", "SupportedFeatures": "Name", "FinalizedFeatures": "Name", "Topics": "Topic", "ConfigSynonyms": ""}
+
+func (n *normaliser) value(v any) any { return n.reflect(reflect.ValueOf(v), "") }
+
+func (n *normaliser) reflect(v reflect.Value, field string) any {
+	if f := drawn[field]; f != nil {
+		return f(n, v)
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return n.reflect(v.Elem(), field)
+	case reflect.Struct:
+		out := map[string]any{}
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if !f.IsExported() || f.Name == "UnknownTags" {
+				continue
+			}
+			out[f.Name] = n.reflect(v.Field(i), f.Name)
+		}
+		return out
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			if v.IsNil() {
+				return nil
+			}
+			return fmt.Sprintf("%x", v.Bytes())
+		}
+		out := []any{}
+		for i := range v.Len() {
+			out = append(out, n.reflect(v.Index(i), ""))
+		}
+		if by, ok := unordered[field]; ok && by != "" {
+			sort.SliceStable(out, func(i, j int) bool { return sortKey(out[i], by) < sortKey(out[j], by) })
+		}
+		return out
+	case reflect.Array:
+		return n.named(v)
+	}
+	return v.Interface()
+}
+
+func sortKey(v any, by string) string {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return ""
+	}
+	if n, ok := m[by].(int16); ok {
+		return fmt.Sprintf("%05d", n)
+	}
+	return fmt.Sprint(m[by])
+}
