@@ -24,7 +24,7 @@ const (
 	maxZstdWindow   = 128 << 20
 )
 
-// Scratch is the memory and the decoders that expanding a batch takes: at most about 20 MiB, whatever the
+// Scratch is the memory and the decoders that expanding a batch takes: at most about 30 MiB, whatever the
 // batch expands to. It is reused from batch to batch by one user at a time; the zero Scratch is ready.
 type Scratch struct {
 	room    []byte // the walker's window

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 )
 
 // Snappy records come in two forms. Java (snappy-java, "xerial") and most others write a header and chunks, each of
@@ -22,11 +23,13 @@ import (
 //	10  copy: length-1 in the upper six bits, offset in the next 2 bytes
 //	11  copy: length-1 in the upper six bits, offset in the next 4 bytes
 //
-// All little-endian. An encoder works in pieces of 64 KiB, so copies reach back less than that;
-// this is what makes it possible to expand a block without having all of it in memory.
+// All little-endian. Snappy's own encoder works in pieces of 64 KiB, and copies reach back less than that; Go's
+// s2, which kgo uses, works in pieces of 4 MiB. Copies that reach back further are refused: that is
+// what makes it possible to expand a block without having all of it in memory.
 const (
-	snappyHistory = 64 << 10
-	snappyBuffer  = 4 * snappyHistory
+	snappyHistory = 4 << 20
+	snappyBuffer  = 2 * snappyHistory
+	snappyStep    = 64 << 10 // expanded at a time
 )
 
 var xerialMagic = [8]byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
@@ -42,8 +45,9 @@ type snappyReader struct {
 	left    int64  // bytes the current block still expands to
 	written int64  // bytes of the current block in out, so copies do not reach before it
 
-	out  []byte // expanded; out[read:] has not been handed out
+	out  []byte // of the current block, expanded; out[read:] has not been handed out
 	read int
+	stop int // how long out may become in this step
 
 	literal   int64 // bytes of the current literal still to be moved
 	copyBytes int   // bytes of the current copy still to be made
@@ -52,9 +56,6 @@ type snappyReader struct {
 
 func (s *snappyReader) reset(in []byte) error {
 	*s = snappyReader{in: in, out: s.out[:0]}
-	if s.out == nil {
-		s.out = make([]byte, 0, snappyBuffer)
-	}
 	if !hasXerialHeader(in) {
 		s.in = nil
 		return s.beginBlock(in)
@@ -90,6 +91,7 @@ func (s *snappyReader) beginBlock(block []byte) error {
 		return errSnappy
 	}
 	s.chunk, s.left, s.written = block[n:], int64(length), 0
+	s.out, s.read = s.out[:0], 0
 	return nil
 }
 
@@ -105,23 +107,23 @@ func (s *snappyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// expandMore expands until the buffer is full or the block at its end. All of the buffer has been handed
-// out; the last snappyHistory bytes of it stay, for copies to refer to.
+// expandMore expands another step, or to the end of the block. All of the buffer has been handed out; what is kept of
+// it is there for copies to refer to.
 func (s *snappyReader) expandMore() error {
 	if s.left == 0 {
 		if len(s.chunk) > 0 {
 			return errSnappy
 		}
-		if err := s.nextChunk(); err != nil {
-			return err
-		}
+		return s.nextChunk()
 	}
-	if len(s.out) > snappyHistory {
+	if len(s.out) > snappyBuffer-snappyStep {
 		kept := copy(s.out, s.out[len(s.out)-snappyHistory:])
 		s.out = s.out[:kept]
 	}
 	s.read = len(s.out)
-	for s.left > 0 && len(s.out) < cap(s.out) {
+	s.stop = len(s.out) + int(min(s.left, snappyStep))
+	s.out = slices.Grow(s.out, s.stop-len(s.out))
+	for len(s.out) < s.stop {
 		switch {
 		case s.literal > 0:
 			s.moveLiteral()
@@ -180,7 +182,7 @@ func (s *snappyReader) beginLiteral(tag byte, operand uint32) error {
 }
 
 func (s *snappyReader) moveLiteral() {
-	n := int(min(s.literal, int64(cap(s.out)-len(s.out))))
+	n := int(min(s.literal, int64(s.stop-len(s.out))))
 	s.out = append(s.out, s.chunk[:n]...)
 	s.chunk = s.chunk[n:]
 	s.literal -= int64(n)
@@ -189,7 +191,7 @@ func (s *snappyReader) moveLiteral() {
 
 // makeCopy copies byte by byte where source and destination overlap: that is how snappy writes runs.
 func (s *snappyReader) makeCopy() {
-	n := min(s.copyBytes, cap(s.out)-len(s.out))
+	n := min(s.copyBytes, s.stop-len(s.out))
 	at := len(s.out)
 	s.out = s.out[:at+n]
 	if s.copyBack >= n {
