@@ -208,6 +208,9 @@ func (c *Core) tick() {
 // for the next completion or timer if nothing is left to do; a simulated kernel
 // returns at once. It reports whether it found anything to do.
 func (c *Core) Turn(block bool) (busy bool) {
+	if c.Stopped() {
+		return false
+	}
 	c.parked.Store(false)
 	c.tick()
 	c.Stats.Turns++

@@ -99,5 +99,5 @@ func (c *Core) listenersClosed() bool {
 // waiting for anything.
 func (c *Core) drainPending() bool {
 	return c.drain.armed || c.drain.phase == drainFinishing && len(c.conns) == 0 ||
-		c.drain.phase == drainStopping && c.ops.inFlight == 0
+		c.drain.phase == drainStopping && c.ops.inFlight == 0 || c.drain.phase == drainStopped
 }

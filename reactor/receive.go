@@ -58,6 +58,9 @@ const (
 	// wholeReceive is small enough to complete now and then on a slow line, so
 	// that a connection that receives is not taken for idle.
 	wholeReceive = 1 << 20
+	// maxPredicted is the largest frame that a block is made ready for because
+	// the last was as large. Kafka's producers send up to a mebibyte and a little.
+	maxPredicted = 4 << 20
 )
 
 // process dispatches what was received, as far as bounds and service allow, and
@@ -76,7 +79,7 @@ func (c *Conn) process() {
 		}
 		if frames == c.Core.limits.FramesPerTurn {
 			c.Core.ready.push(c)
-			break
+			return
 		}
 		payload, in := c.nextFrame()
 		if in == nil {
@@ -252,8 +255,11 @@ func (c *Conn) directSize() int {
 	if a := c.Core.Arena; a.committed() > a.limit/2 {
 		return smallDirectBytes
 	}
-	return max(s.size, min(s.lastFrame, superBytes))
+	return max(s.size, s.predicted())
 }
+
+// predicted is the size that the next frame is taken to have: the last one's.
+func (s *receiveState) predicted() int { return min(s.lastFrame, maxPredicted) }
 
 // goDirect makes the connection direct, with a first block of size bytes.
 func (c *Conn) goDirect(size int) {
@@ -606,26 +612,21 @@ func (c *Conn) refit() {
 	s := &c.receive
 	if !s.block.shared() {
 		s.from, s.fill = 0, 0
-		if s.block.Size() >= min(s.lastFrame, superBytes) && s.block.Size() >= s.size/2 {
+		if s.block.Size() >= s.predicted() && s.block.Size() >= s.size/2 {
 			return
 		}
 	}
 	room := s.block.Size() - s.fill
-	if room < min(s.lastFrame, superBytes) || room < s.block.Size()/4 || s.fill == 0 {
+	if room < s.predicted() || room < s.block.Size()/4 || s.fill == 0 {
 		s.block.Release()
 		s.block, s.from, s.fill = nil, 0, 0
 	}
 }
 
-// receiveInto queues the receive. Of a frame too large for an ordinary block the
-// kernel is asked for exactly the rest, what follows it belonging in another
-// block, and for up to wholeReceive of it in one completion.
+// receiveInto queues the receive.
 func (c *Conn) receiveInto(begun, need int) {
 	s := &c.receive
-	n, how := s.block.Size()-s.fill, uint32(0)
-	if begun >= prefixBytes && need > c.Core.limits.DirectBlockBytes {
-		n, how = min(s.from+need-s.fill, wholeReceive), unix.MSG_WAITALL
-	}
+	n, how := c.room(begun, need)
 	sqe, userData := c.Core.submit((*connOps)(c), opDirect)
 	if sqe == nil {
 		c.Close() // cannot be: slots are kept for each connection
@@ -634,4 +635,27 @@ func (c *Conn) receiveInto(begun, need int) {
 	sqe.PrepRecv(c.fd, s.block.address(s.fill), uint32(n), how)
 	s.op, s.kind, s.asked = userData, opDirect, n
 	c.ops++
+}
+
+// room is how many bytes to receive into the block, and with which flag. A frame
+// that did not fit to its end would have to be moved, so the kernel is asked for
+// no more than what frames like the last will fill. Of a frame too large for an
+// ordinary block it is asked for exactly the rest, what follows belonging in
+// another block, and for up to wholeReceive of it in one completion.
+func (c *Conn) room(begun, need int) (n int, how uint32) {
+	s := &c.receive
+	end := s.fill
+	if begun >= prefixBytes {
+		end = max(s.from+need, s.fill)
+		if need > c.Core.limits.DirectBlockBytes {
+			return min(end-s.fill, wholeReceive), unix.MSG_WAITALL
+		}
+	}
+	rest := s.block.Size() - end
+	if frame := s.predicted(); frame > 0 && rest >= frame {
+		rest -= rest % frame
+	} else if end > s.fill {
+		rest = 0
+	}
+	return end - s.fill + rest, 0
 }
