@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +55,6 @@ type Features struct {
 	MsgRing         bool
 	CQESkip         bool // SQECQESkipSuccess
 	SendZC          bool
-	RegisteredRing  bool // the ring's own descriptor is registered: cheaper enters
 	NoIOWait        bool // a waiting core does not count as waiting for I/O
 
 	ops [4]uint64 // a bit for each opcode
@@ -106,7 +104,7 @@ func (f Features) Lower(l Level) (Features, error) {
 		f.Ring &= has515 | FeatRsrcTags
 		f.dropOpsFrom(OpMsgRing)
 		f.BufferRings, f.MultishotAccept, f.MultishotRecv, f.MsgRing = false, false, false, false
-		f.CQESkip, f.SendZC, f.RegisteredRing = false, false, false
+		f.CQESkip, f.SendZC = false, false
 	}
 	return f, nil
 }
@@ -209,10 +207,6 @@ func (f *Features) probeSetup(k Kernel) {
 		return
 	}
 	f.BufferRings = probeBufferRing(k, m.FD)
-	if index, errno := registerRing(k, m.FD); errno == 0 {
-		f.RegisteredRing = true
-		unregisterRing(k, m.FD, index)
-	}
 	k.Teardown(m)
 }
 
@@ -245,29 +239,6 @@ func probeBufferRing(k Kernel, fd int) bool {
 	reg = bufReg{}
 	_, errno := k.Register(fd, UnregisterPbufRing, unsafe.Pointer(&reg), 1)
 	return errno == 0
-}
-
-// ringUpdate is struct io_uring_rsrc_update as REGISTER_RING_FDS uses it.
-type ringUpdate struct {
-	Offset uint32
-	_      uint32
-	Data   uint64
-}
-
-// registerRing makes the calling thread know a ring by a small index, so that an
-// enter does not look its descriptor up.
-func registerRing(k Kernel, fd int) (index uint32, errno syscall.Errno) {
-	u := ringUpdate{Offset: registerRingNextSlot, Data: uint64(fd)}
-	n, errno := k.Register(fd, RegisterRingFDs, unsafe.Pointer(&u), 1)
-	if errno == 0 && n != 1 {
-		errno = unix.EINVAL
-	}
-	return u.Offset, errno
-}
-
-func unregisterRing(k Kernel, fd int, index uint32) {
-	u := ringUpdate{Offset: index}
-	k.Register(fd, UnregisterRingFDs, unsafe.Pointer(&u), 1)
 }
 
 // ErrUnsupported is wrapped by the error of something that the level in force

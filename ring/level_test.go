@@ -50,7 +50,7 @@ func TestProbeOldKernels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Level != Level515 || f.Highest != Level515 || f.SetupFlags != 0 || f.BufferRings || f.MultishotRecv || f.MsgRing || f.CQESkip || f.RegisteredRing || f.Supports(OpMsgRing) {
+	if f.Level != Level515 || f.Highest != Level515 || f.SetupFlags != 0 || f.BufferRings || f.MultishotRecv || f.MsgRing || f.CQESkip || f.Supports(OpMsgRing) {
 		t.Errorf("5.15: %+v", f)
 	}
 	_, err = Probe(NewOld(k, Level515), Level61)
@@ -75,7 +75,7 @@ func TestProbeOldKernels(t *testing.T) {
 
 func TestLower(t *testing.T) {
 	all := Features{Highest: LevelNative, SetupFlags: deferFlags | SetupNoSQArray, Ring: ^uint32(0),
-		BufferRings: true, MultishotAccept: true, MultishotRecv: true, MsgRing: true, CQESkip: true, SendZC: true, RegisteredRing: true, NoIOWait: true}
+		BufferRings: true, MultishotAccept: true, MultishotRecv: true, MsgRing: true, CQESkip: true, SendZC: true, NoIOWait: true}
 	for op := range OpLast {
 		all.addOp(op)
 	}
@@ -88,7 +88,7 @@ func TestLower(t *testing.T) {
 		t.Errorf("6.1: %+v, %v", six, err)
 	}
 	five, err := six.Lower(Level515)
-	if err != nil || five.SetupFlags != 0 || five.BufferRings || five.MsgRing || five.SendZC || five.RegisteredRing || five.Supports(OpMsgRing) || !five.Supports(OpLinkat) || five.Deferred() {
+	if err != nil || five.SetupFlags != 0 || five.BufferRings || five.MsgRing || five.SendZC || five.Supports(OpMsgRing) || !five.Supports(OpLinkat) || five.Deferred() {
 		t.Errorf("5.15: %+v, %v", five, err)
 	}
 	five.Highest = Level515

@@ -81,8 +81,8 @@ func (o *Old) Teardown(m *Mapping) {
 	o.Kernel.Teardown(m)
 }
 
-// Register refuses newer opcodes and hides newer operations from a probe. Rings
-// are never registered: an enter must find its ring by its descriptor.
+// Register refuses newer opcodes and hides newer operations from a probe. Nor are
+// ring descriptors registered: an enter here must tell which ring it is for.
 func (o *Old) Register(fd int, opcode uint32, arg unsafe.Pointer, n uint32) (int, syscall.Errno) {
 	a, limited := o.age()
 	if limited && (opcode > a.register || opcode == RegisterRingFDs || opcode == UnregisterRingFDs) {

@@ -191,22 +191,21 @@ const (
 	TimeoutETimeSuccess uint32 = 1 << 5 // 5.16: -ETIME does not break a link
 	TimeoutMultishot    uint32 = 1 << 6 // 6.4
 
-	PollAddMulti         uint32 = 1 << 0
-	PollUpdateEvents     uint32 = 1 << 1
-	PollUpdateUserData   uint32 = 1 << 2
-	PollAddLevel         uint32 = 1 << 3 // 5.18
-	AsyncCancelAll       uint32 = 1 << 0 // 5.19, as the other cancel flags
-	AsyncCancelFD        uint32 = 1 << 1
-	AsyncCancelAny       uint32 = 1 << 2
-	AsyncCancelFDFixed   uint32 = 1 << 3
-	AsyncCancelUserData  uint32 = 1 << 4 // 6.6
-	AsyncCancelOp        uint32 = 1 << 5 // 6.6
-	MsgRingCQESkip       uint32 = 1 << 0
-	MsgRingFlagsPass     uint32 = 1 << 1 // 6.3
-	SpliceFDInFixed      uint32 = 1 << 31
-	msgRingData          uint64 = 0 // IORING_MSG_DATA, in SQE.Addr
-	probeOpSupported     uint16 = 1 << 0
-	registerRingNextSlot uint32 = 1<<32 - 1
+	PollAddMulti        uint32 = 1 << 0
+	PollUpdateEvents    uint32 = 1 << 1
+	PollUpdateUserData  uint32 = 1 << 2
+	PollAddLevel        uint32 = 1 << 3 // 5.18
+	AsyncCancelAll      uint32 = 1 << 0 // 5.19, as the other cancel flags
+	AsyncCancelFD       uint32 = 1 << 1
+	AsyncCancelAny      uint32 = 1 << 2
+	AsyncCancelFDFixed  uint32 = 1 << 3
+	AsyncCancelUserData uint32 = 1 << 4 // 6.6
+	AsyncCancelOp       uint32 = 1 << 5 // 6.6
+	MsgRingCQESkip      uint32 = 1 << 0
+	MsgRingFlagsPass    uint32 = 1 << 1 // 6.3
+	SpliceFDInFixed     uint32 = 1 << 31
+	msgRingData         uint64 = 0 // IORING_MSG_DATA, in SQE.Addr
+	probeOpSupported    uint16 = 1 << 0
 )
 
 // mmap offsets of a ring's descriptor.
