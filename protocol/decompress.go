@@ -24,8 +24,8 @@ const (
 	maxZstdWindow   = 128 << 20
 )
 
-// Scratch is the memory and the decoders that expanding a batch takes: at most about 30 MiB, whatever the
-// batch expands to. It is reused from batch to batch by one user at a time; the zero Scratch is ready.
+// Scratch is the memory and the decoders that expanding a batch takes: at most about 60 MiB, whatever the
+// batch expands to, and at most about 20 MiB between batches. It is reused from batch to batch by one user at a time; the zero Scratch is ready.
 type Scratch struct {
 	room    []byte // the walker's window
 	in      bytes.Reader
@@ -77,7 +77,8 @@ func (s *Scratch) expand(b Batch) (io.Reader, error) {
 // release gives back what expand took hold of and forgets the batch.
 func (s *Scratch) release() {
 	s.in.Reset(nil)
-	s.snappy.in, s.lz4.in = nil, nil
+	s.snappy.release()
+	s.lz4.in, s.lz4.out = nil, nil
 	if s.zstdBig {
 		s.zstdBig = false
 		_ = bigZstd.decoder.Reset(nil)

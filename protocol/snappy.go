@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"slices"
 )
 
 // Snappy records come in two forms. Java (snappy-java, "xerial") and most others write a header and chunks, each of
@@ -23,13 +22,15 @@ import (
 //	10  copy: length-1 in the upper six bits, offset in the next 2 bytes
 //	11  copy: length-1 in the upper six bits, offset in the next 4 bytes
 //
-// All little-endian. Snappy's own encoder works in pieces of 64 KiB, and copies reach back less than that; Go's
-// s2, which kgo uses, works in pieces of 4 MiB. Copies that reach back further are refused: that is
-// what makes it possible to expand a block without having all of it in memory.
+// All little-endian. Snappy's own encoder works in pieces of 64 KiB, and copies reach back less than that; Go's s2, which
+// kgo uses, refers to anything before in the block, and the block is the whole batch. The snappyHistory
+// last bytes are kept for that (a batch of 1 MiB cannot expand to more than 22 MiB); a copy that reaches back further is
+// refused. The memory grows with what really comes out, not with what a block says of itself.
 const (
-	snappyHistory = 4 << 20
-	snappyBuffer  = 2 * snappyHistory
+	snappyHistory = 32 << 20
+	snappyBuffer  = snappyHistory + 8<<20
 	snappyStep    = 64 << 10 // expanded at a time
+	snappyKept    = 4 << 20  // larger buffers are not kept from batch to batch
 )
 
 var xerialMagic = [8]byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
@@ -122,7 +123,7 @@ func (s *snappyReader) expandMore() error {
 	}
 	s.read = len(s.out)
 	s.stop = len(s.out) + int(min(s.left, snappyStep))
-	s.out = slices.Grow(s.out, s.stop-len(s.out))
+	s.grow()
 	for len(s.out) < s.stop {
 		switch {
 		case s.literal > 0:
@@ -136,6 +137,22 @@ func (s *snappyReader) expandMore() error {
 		}
 	}
 	return nil
+}
+
+// grow makes room for the step.
+func (s *snappyReader) grow() {
+	if s.stop > cap(s.out) {
+		room := min(max(2*cap(s.out), s.stop), snappyBuffer)
+		s.out = append(make([]byte, 0, room), s.out...)
+	}
+}
+
+// release forgets the input, and a buffer that is too large to keep.
+func (s *snappyReader) release() {
+	s.in, s.chunk = nil, nil
+	if cap(s.out) > snappyKept {
+		s.out = nil
+	}
 }
 
 // element reads one tag with its length and offset.
