@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"os"
@@ -36,7 +37,7 @@ func atLevels(t *testing.T, lowest Level, test func(h *harness)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forced, err := ParseLevel(cmpOr(os.Getenv(levelVariable), "auto"))
+	forced, err := ParseLevel(cmp.Or(os.Getenv(levelVariable), "auto"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,13 +56,6 @@ func atLevels(t *testing.T, lowest Level, test func(h *harness)) {
 			test(h)
 		})
 	}
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // harness is a ring at one level with memory for the kernel.
