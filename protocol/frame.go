@@ -46,7 +46,9 @@ func ParseHeader(frame []byte) (h Header, body []byte, err error) {
 	h.APIKey = r.Int16()
 	h.Version = r.Int16()
 	h.CorrelationID = r.Int32()
-	h.ClientID = r.NullableString()
+	if n := r.Int16(); n != -1 { // here Kafka takes no other negative length for null
+		h.ClientID = r.Take(int(n))
+	}
 	if RequestFlexible(h.APIKey, h.Version) {
 		r.SkipTags()
 	}

@@ -147,11 +147,11 @@ func (r *Reader) failVarint(n int) {
 // String reads an int16 length and that many bytes. Null is ErrLength.
 func (r *Reader) String() []byte { return r.Take(int(r.Int16())) }
 
-// NullableString is String where null (-1) is allowed and returned as nil. An
-// empty string is empty but not nil.
+// NullableString is String where null is allowed and returned as nil. Null is written as -1; Kafka takes every
+// negative length for it, here and below. An empty string is empty but not nil.
 func (r *Reader) NullableString() []byte {
 	n := r.Int16()
-	if n == -1 {
+	if n < 0 {
 		return nil
 	}
 	return r.Take(int(n))
@@ -160,10 +160,10 @@ func (r *Reader) NullableString() []byte {
 // Bytes reads an int32 length and that many bytes. Null is ErrLength.
 func (r *Reader) Bytes() []byte { return r.Take(int(r.Int32())) }
 
-// NullableBytes is Bytes where null (-1) is allowed and returned as nil.
+// NullableBytes is Bytes where null is allowed and returned as nil.
 func (r *Reader) NullableBytes() []byte {
 	n := r.Int32()
-	if n == -1 {
+	if n < 0 {
 		return nil
 	}
 	return r.Take(int(n))
@@ -176,7 +176,7 @@ func (r *Reader) CompactString() []byte { return r.Take(r.compactLength()) }
 // CompactNullableString is CompactString where null (0) is allowed and returned as nil.
 func (r *Reader) CompactNullableString() []byte {
 	n := r.compactLength()
-	if n == -1 {
+	if n < 0 {
 		return nil
 	}
 	return r.Take(n)
@@ -193,7 +193,7 @@ func (r *Reader) compactLength() int {
 }
 
 // ArrayLength reads an int32 count of elements that each take at least elementBytes (> 0) bytes; a
-// count for which there are not enough bytes left is ErrShort, so the count can be believed. -1 is null.
+// count for which there are not enough bytes left is ErrShort, so the count can be believed. Null is -1.
 func (r *Reader) ArrayLength(elementBytes int) int {
 	return r.checkCount(int(r.Int32()), elementBytes)
 }
@@ -204,15 +204,11 @@ func (r *Reader) CompactArrayLength(elementBytes int) int {
 }
 
 func (r *Reader) checkCount(n, elementBytes int) int {
-	switch {
-	case n < -1:
-		r.fail(ErrLength)
-		return 0
-	case n > len(r.b)/elementBytes:
+	if n > len(r.b)/elementBytes {
 		r.fail(ErrShort)
 		return 0
 	}
-	return n
+	return max(n, -1)
 }
 
 // SkipTags reads tagged fields and forgets them.

@@ -9,7 +9,7 @@ type requestSchema struct {
 // requestSchemas are the layouts of all requests, from the schemas in Apache Kafka 4.3.1's clients jar.
 var requestSchemas = []requestSchema{
 	{KeyProduce, 3, 13, "s? h i [{0-12:s 13+:u [{i y?}]}]"},
-	{KeyFetch, 4, 18, "12+:#0s? 0-14:i 15+:#1{15+:i 15+:l} i i i b 7+:i 7+:i [{0-12:s 13+:u [{i 9+:i l 12+:i 5+:l i 17+:#0u 18+:#1l}]}] 7+:[{7-12:s 13+:u 7+:[i]}] 11+:s"},
+	{KeyFetch, 4, 18, "12+:#0s? 0-14:i 15+:#1{i l} i i i b 7+:i 7+:i [{0-12:s 13+:u [{i 9+:i l 12+:i 5+:l i 17+:#0u 18+:#1l}]}] 7+:[{7-12:s 13+:u 7+:[i]}] 11+:s"},
 	{KeyListOffsets, 1, 11, "i 2+:b [{s [{i 4+:i l}]}] 10+:i"},
 	{KeyMetadata, 0, 13, "[{10+:u s?10}]?1 4+:b 8-10:b 8+:b"},
 	{KeyOffsetCommit, 2, 10, "s i s 7+:s? 0-4:l [{0-9:s 10+:u [{i l 6+:i s?}]}]"},

@@ -93,7 +93,7 @@ func (w *schemaWalk) structure(fields []node) {
 	}
 	for n := w.Uvarint(); n > 0 && w.err == nil; n-- {
 		tag, field := w.Tag()
-		if f := tagged(fields, tag, w.version); f != nil {
+		if f := tagged(fields, tag); f != nil {
 			inner := schemaWalk{Reader: field, version: w.version, flexible: true, elements: w.elements}
 			inner.field(f)
 			w.elements = inner.elements
@@ -104,11 +104,11 @@ func (w *schemaWalk) structure(fields []node) {
 	}
 }
 
-// tagged finds the field with a tag, or nil.
-func tagged(fields []node, tag uint32, version int16) *node {
+// tagged finds the field with a tag, or nil. The version is not asked: kmsg reads a tag that it knows in versions that do not have
+// it, too, so it is walked over there as well.
+func tagged(fields []node, tag uint32) *node {
 	for i := range fields {
-		f := &fields[i]
-		if f.tag >= 0 && uint32(f.tag) == tag && version >= f.from && version <= f.to {
+		if f := &fields[i]; f.tag >= 0 && uint32(f.tag) == tag {
 			return f
 		}
 	}
@@ -138,22 +138,16 @@ func (w *schemaWalk) field(f *node) {
 	}
 }
 
-// length reads the length of a string or bytes; -1 is null.
+// length reads the length of a string or bytes; negative is null.
 func (w *schemaWalk) length(short bool) int {
-	var n int
 	switch {
 	case w.flexible:
-		n = w.compactLength()
+		return w.compactLength()
 	case short:
-		n = int(w.Int16())
+		return int(w.Int16())
 	default:
-		n = int(w.Int32())
+		return int(w.Int32())
 	}
-	if n < -1 {
-		w.fail(ErrLength)
-		return 0
-	}
-	return n
 }
 
 func (w *schemaWalk) array(f *node, nullable bool) {
