@@ -1,0 +1,197 @@
+package storage
+
+import (
+	"slipstream/protocol"
+)
+
+// Append is one batch on its way into a log. It is embedded in what waits for the answer; appending does
+// not allocate. Batch and Owner are the caller's to set, the rest is for reading in Appended.
+type Append struct {
+	// Batch must be valid (protocol.CheckProduced and CheckRecords), outside the Go heap, and stay where it is
+	// until Appended: it is stamped in place and written from there.
+	Batch protocol.Batch
+	Owner AppendOwner
+
+	// Err is NONE, or why the batch was refused; Message may say more.
+	Err     protocol.ErrorCode
+	Message string
+	// BaseOffset is the offset of the batch's first record; of the original's, if the batch is a duplicate.
+	BaseOffset int64
+	// LogAppendTime is the time (ms) that the log stamped on the batch, -1 if it does not.
+	LogAppendTime int64
+	LogStart      int64
+
+	next, prev *Append
+	end        int64 // the offset after the batch (after the original, if it is a duplicate)
+	endPlace   place // of end, once written
+	duplicate  bool
+	mustSync   bool // the log's settings say that this one waits for an fsync
+	remembered *producer
+	before     producer // what remembered was
+	wasKnown   bool     // it was in the map before
+}
+
+// AppendOwner is told, once, on the partition's core, that the append was written (and synced, if
+// the topic says so) or refused. A refusal may come before Append has returned.
+type AppendOwner interface{ Appended(a *Append) }
+
+// appendList is a queue of appends that can also be walked backwards.
+type appendList struct{ head, tail *Append }
+
+func (l *appendList) empty() bool { return l.head == nil }
+
+func (l *appendList) push(a *Append) {
+	a.prev, a.next = l.tail, nil
+	if l.tail != nil {
+		l.tail.next = a
+	} else {
+		l.head = a
+	}
+	l.tail = a
+}
+
+func (l *appendList) pop() *Append {
+	a := l.head
+	l.head = a.next
+	if l.head != nil {
+		l.head.prev = nil
+	} else {
+		l.tail = nil
+	}
+	a.next, a.prev = nil, nil
+	return a
+}
+
+// take moves all of m behind l.
+func (l *appendList) take(m *appendList) {
+	if m.head == nil {
+		return
+	}
+	if l.tail == nil {
+		*l = *m
+	} else {
+		l.tail.next, m.head.prev = m.head, l.tail
+		l.tail = m.tail
+	}
+	*m = appendList{}
+}
+
+// Append gives a batch its place in the log: checks size and producer, stamps base offset and leader
+// epoch, and queues it for the turn's write. The answer comes through a.Owner.
+func (p *Partition) Append(a *Append) {
+	a.Err, a.Message = protocol.NONE, ""
+	a.BaseOffset, a.LogAppendTime, a.LogStart = -1, -1, p.offsets.LogStart
+	a.duplicate, a.mustSync, a.remembered = false, false, nil
+	if code := p.refuses(a.Batch); code != protocol.NONE {
+		a.refuse(code, "")
+		return
+	}
+	if id := a.Batch.ProducerID(); id >= 0 {
+		q := p.producers.get(id)
+		if q != nil {
+			if m := q.duplicate(a.Batch); m != nil {
+				p.repeat(a, m)
+				return
+			}
+		}
+		if code, why := q.check(a.Batch, &p.id, p.next); code != protocol.NONE {
+			a.refuse(code, why)
+			return
+		}
+	}
+	p.accept(a)
+}
+
+// refuses checks what does not depend on the producer.
+func (p *Partition) refuses(b protocol.Batch) protocol.ErrorCode {
+	switch {
+	case p.store == nil || p.closed:
+		return protocol.NOT_LEADER_OR_FOLLOWER
+	case p.trouble == unsyncable:
+		return protocol.KAFKA_STORAGE_ERROR
+	case len(b) < protocol.HeaderBytes || b.LastOffsetDelta() < 0:
+		return protocol.CORRUPT_MESSAGE
+	case int64(len(b)) > int64(p.config.MaxMessageBytes):
+		return protocol.MESSAGE_TOO_LARGE
+	case int64(len(b)) > int64(p.config.SegmentBytes):
+		return protocol.RECORD_LIST_TOO_LARGE
+	}
+	return protocol.NONE
+}
+
+func (a *Append) refuse(code protocol.ErrorCode, why string) {
+	a.Err, a.Message = code, why
+	a.Owner.Appended(a)
+}
+
+// accept stamps a batch and queues it.
+func (p *Partition) accept(a *Append) {
+	b := a.Batch
+	a.BaseOffset = p.next
+	b.SetBaseOffset(p.next)
+	b.SetLeaderEpoch(p.epoch)
+	if p.config.TimestampType == protocol.LogAppendTime && b.TimestampType() != protocol.LogAppendTime {
+		b.SetTimestamps(protocol.LogAppendTime, p.store.core.Wall/1e6)
+	}
+	if b.TimestampType() == protocol.LogAppendTime {
+		a.LogAppendTime = b.MaxTimestamp()
+	}
+	p.next = b.NextOffset()
+	a.end = p.next
+	if b.ProducerID() >= 0 {
+		p.remember(a)
+	}
+	p.writing.queued.push(a)
+	p.store.markDirty(p)
+}
+
+// repeat answers a duplicate with the original's offset: at once if the original has been answered, else behind it.
+func (p *Partition) repeat(a *Append, m *batchMeta) {
+	a.duplicate = true
+	a.BaseOffset, a.LogAppendTime = m.firstOffset(), m.timestamp
+	a.end = m.lastOffset + 1
+	switch {
+	case a.end <= p.answered():
+		a.Owner.Appended(a)
+	case a.end <= p.offsets.LogEnd:
+		p.syncing.waiting.push(a)
+	default:
+		p.writing.queued.push(a)
+		p.store.markDirty(p)
+	}
+}
+
+// answered is the offset below which every append has been answered.
+func (p *Partition) answered() int64 {
+	if first := p.syncing.waiting.head; first != nil {
+		return min(p.offsets.LogEnd, first.BaseOffset)
+	}
+	return p.offsets.LogEnd
+}
+
+// remember notes the batch with its producer, and in the append what to go back to should
+// the write fail.
+func (p *Partition) remember(a *Append) {
+	b := a.Batch
+	q := p.producers.get(b.ProducerID())
+	a.wasKnown = q != nil
+	if q == nil {
+		q = &producer{id: b.ProducerID(), epoch: noProducerEpoch, txnFirstOffset: -1, coordinatorEpoch: -1, lastTimestamp: -1}
+		p.producers.put(q)
+	}
+	a.remembered, a.before = q, *q
+	q.add(b.ProducerEpoch(), metaOf(b))
+}
+
+// forget undoes remember. Appends are forgotten last first.
+func (p *Partition) forget(a *Append) {
+	if a.remembered == nil {
+		return
+	}
+	if a.wasKnown {
+		*a.remembered = a.before
+	} else {
+		delete(p.producers.byID, a.remembered.id)
+	}
+	a.remembered = nil
+}

@@ -1,0 +1,264 @@
+package storage
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"slipstream/protocol"
+)
+
+// listing is what a partition's directory holds.
+type listing struct {
+	logs      []int64 // base offsets, rising
+	snapshots []int64 // offsets, rising
+	names     map[string]bool
+}
+
+func (l *listing) has(base int64, suffix string) bool { return l.names[fileName(base, suffix)] }
+
+// list reads the directory, having finished or undone what was under way when the broker stopped:
+// .deleted files and unfinished cleanings (.cleaned) go; a finished one (.swap) takes the place of the
+// segments that it was made from.
+func (op *opening) list() error {
+	if err := op.read(); err != nil {
+		return err
+	}
+	if op.files.leftovers() {
+		if err := op.tidy(); err != nil {
+			return err
+		}
+		if err := op.read(); err != nil {
+			return err
+		}
+	}
+	return op.removeOrphans()
+}
+
+func (op *opening) read() error {
+	entries, err := op.k.ReadDir(op.p.dir)
+	if err != nil {
+		return err
+	}
+	op.files = listing{names: make(map[string]bool, len(entries))}
+	for _, e := range entries {
+		if e.Dir {
+			continue
+		}
+		op.files.names[e.Name] = true
+		switch base, suffix, ok := parseFileName(e.Name); {
+		case ok && suffix == logSuffix:
+			op.files.logs = append(op.files.logs, base)
+		case ok && suffix == snapshotSuffix:
+			op.files.snapshots = append(op.files.snapshots, base)
+		}
+	}
+	slices.Sort(op.files.logs)
+	slices.Sort(op.files.snapshots)
+	return nil
+}
+
+// leftovers says whether anything was under way.
+func (l *listing) leftovers() bool {
+	for name := range l.names {
+		if isLeftover(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func isLeftover(name string) bool {
+	for _, suffix := range []string{deletedSuffix, cleanedSuffix, swapSuffix, tmpSuffix} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// sorted is the names in order, so that what is done does not depend on a map.
+func (l *listing) sorted() []string {
+	names := make([]string, 0, len(l.names))
+	for name := range l.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// tidy deals with the leftovers. A cleaning renames its results to .swap from the highest on, once all are
+// written: so a .swap at or above the lowest .cleaned is part of an unfinished one.
+func (op *opening) tidy() error {
+	lowestCleaned := int64(-1)
+	for _, name := range op.files.sorted() {
+		if base, suffix, ok := parseFileName(name); ok && suffix == logSuffix+cleanedSuffix && lowestCleaned < 0 {
+			lowestCleaned = base
+		}
+	}
+	for _, name := range op.files.sorted() {
+		if !isLeftover(name) {
+			continue
+		}
+		base, suffix, ok := parseFileName(name)
+		if ok && strings.HasSuffix(suffix, swapSuffix) && (lowestCleaned < 0 || base < lowestCleaned) {
+			continue
+		}
+		if err := removeFile(op.k, op.p.dir+"/"+name); err != nil {
+			return err
+		}
+		delete(op.files.names, name)
+	}
+	return op.finishSwaps()
+}
+
+// finishSwaps replaces the segments whose offsets a .swap covers by it.
+func (op *opening) finishSwaps() error {
+	for _, name := range op.files.sorted() {
+		base, suffix, ok := parseFileName(name)
+		if !ok || suffix != logSuffix+swapSuffix {
+			continue
+		}
+		end, err := op.endOfSwap(base, name)
+		if err != nil {
+			return err
+		}
+		op.report.note("a finished cleaning takes the place of the segments from %d to %d", base, end)
+		if err := op.removeSwapped(base, end); err != nil {
+			return err
+		}
+	}
+	for _, name := range op.files.sorted() {
+		if final, ok := strings.CutSuffix(name, swapSuffix); ok {
+			if err := op.k.Rename(op.p.dir+"/"+name, op.p.dir+"/"+final); err != nil {
+				return err
+			}
+		}
+	}
+	return op.k.SyncDir(op.p.dir)
+}
+
+// removeSwapped removes the old segments within [base, end).
+func (op *opening) removeSwapped(base, end int64) error {
+	for _, old := range op.files.logs {
+		if old < base || old >= end && old != base {
+			continue
+		}
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
+			if err := removeFile(op.k, op.p.path(old, suffix)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endOfSwap is the offset after the last of a .swap log.
+func (op *opening) endOfSwap(base int64, name string) (int64, error) {
+	r, err := openLog(op.k, op.p.dir+"/"+name, -1)
+	if err != nil {
+		return 0, err
+	}
+	defer r.close()
+	next := base
+	for position := int64(0); position < r.size; {
+		h, err := r.header(position)
+		if errors.Is(err, errNoBatch) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		next = h.NextOffset()
+		position += batchBytes(h)
+	}
+	return next, nil
+}
+
+// removeOrphans removes indexes without a log.
+func (op *opening) removeOrphans() error {
+	for _, name := range op.files.sorted() {
+		base, suffix, ok := parseFileName(name)
+		if !ok || suffix != indexSuffix && suffix != timeIndexSuffix && suffix != txnIndexSuffix || op.files.has(base, logSuffix) {
+			continue
+		}
+		op.report.note("%s has no log and is removed", name)
+		if err := removeFile(op.k, op.p.dir+"/"+name); err != nil {
+			return err
+		}
+		delete(op.files.names, name)
+	}
+	return nil
+}
+
+// loadProducers reads the newest good snapshot and replays what the log has beyond it. Snapshots that belong to
+// no segment, other than the newest, go, and so do those beyond the log's end.
+func (op *opening) loadProducers() error {
+	p := op.p
+	from := int64(-1)
+	for i := len(op.files.snapshots) - 1; i >= 0; i-- {
+		at := op.files.snapshots[i]
+		if at > p.offsets.LogEnd || at < p.offsets.LogStart || from >= 0 && !op.files.has(at, logSuffix) {
+			if err := removeFile(op.k, p.path(at, snapshotSuffix)); err != nil {
+				return err
+			}
+			continue
+		}
+		if from >= 0 {
+			continue
+		}
+		if err := op.loadSnapshot(at); err != nil {
+			op.report.note("the producers' snapshot at %d is removed: %v", at, err)
+			if err := removeFile(op.k, p.path(at, snapshotSuffix)); err != nil {
+				return err
+			}
+			continue
+		}
+		from = at
+	}
+	if from < 0 && op.o.Clean && op.report.SegmentsScanned == 0 && len(op.files.snapshots) == 0 {
+		return nil // no idempotent producer, as far as anybody remembers
+	}
+	if err := op.replay(max(from, p.offsets.LogStart)); err != nil {
+		return err
+	}
+	p.producers.expire(op.k.Wall()/1e6, p.config.ProducerIDMillis)
+	return nil
+}
+
+func (op *opening) loadSnapshot(at int64) error {
+	b, err := readFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
+	if err != nil {
+		return err
+	}
+	op.p.producers, err = decodeProducers(b)
+	return err
+}
+
+// replay takes the producers of all batches from an offset on in.
+func (op *opening) replay(from int64) error {
+	p := op.p
+	if from >= p.offsets.LogEnd {
+		return nil
+	}
+	for _, s := range p.segments[p.segmentFor(from):] {
+		err := op.eachHeader(s.base, 0, func(r *logReader, position int64, h header) error {
+			if h.ProducerID() < 0 || h.LastOffset() < from || h.BaseOffset() >= p.offsets.LogEnd {
+				return nil
+			}
+			if !h.IsControl() {
+				p.producers.replay(h)
+				return nil
+			}
+			b, err := r.view(position, int(batchBytes(h)))
+			if err == nil {
+				p.producers.replay(protocol.Batch(b))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

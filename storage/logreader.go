@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"slipstream/protocol"
+	"slipstream/ring"
+)
+
+// logReader reads a .log file from batch to batch, for recovery and searches: blocking.
+type logReader struct {
+	k    ring.Files
+	fd   int
+	size int64 // of the file, or as much of it as is to be read
+	at   int64 // what buf begins with
+	buf  []byte
+}
+
+const logReaderBytes = 256 << 10
+
+// view returns n bytes at pos, which must lie within size. They are good until the next view.
+func (r *logReader) view(pos int64, n int) ([]byte, error) {
+	if pos >= r.at && pos+int64(n) <= r.at+int64(len(r.buf)) {
+		return r.buf[pos-r.at:][:n], nil
+	}
+	want := int(min(max(int64(n), logReaderBytes), r.size-pos))
+	if want < n {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if cap(r.buf) < want {
+		r.buf = make([]byte, want)
+	}
+	r.buf, r.at = r.buf[:want], pos
+	if err := readFull(r.k, r.fd, r.buf, pos); err != nil {
+		r.buf = r.buf[:0]
+		return nil, err
+	}
+	return r.buf[:n], nil
+}
+
+// errNoBatch: there is no whole batch at this place. What is there is torn, damaged or empty.
+var errNoBatch = errors.New("no record batch")
+
+// header returns the header of the batch at pos, as a batch without records, once its length is believable. It
+// wraps errNoBatch if there is none.
+func (r *logReader) header(pos int64) (protocol.Batch, error) {
+	if r.size-pos < protocol.HeaderBytes {
+		return nil, fmt.Errorf("%w: %d bytes are left", errNoBatch, r.size-pos)
+	}
+	b, err := r.view(pos, protocol.HeaderBytes)
+	if err != nil {
+		return nil, err
+	}
+	h := protocol.Batch(b)
+	length := int64(h.Length())
+	switch {
+	case length < protocol.HeaderBytes-protocol.LogOverhead && h.Magic() >= protocol.CurrentMagic || length < 14:
+		return nil, fmt.Errorf("%w: its length would be %d", errNoBatch, length)
+	case length > r.size-pos-protocol.LogOverhead:
+		return nil, fmt.Errorf("%w: its length would be %d, and %d bytes are left", errNoBatch, length, r.size-pos-protocol.LogOverhead)
+	case h.Magic() != protocol.CurrentMagic:
+		return nil, r.oldMagic(pos, h.Magic(), int(length))
+	case h.LastOffsetDelta() < 0 || h.BaseOffset() < 0 || h.LastOffset() < h.BaseOffset():
+		return nil, fmt.Errorf("%w: its offsets would be %d and %d on", errNoBatch, h.BaseOffset(), h.LastOffsetDelta())
+	}
+	return h, nil
+}
+
+// maxOldMessage is the largest message of an old format that is looked at.
+const maxOldMessage = 128 << 20
+
+// oldMagic tells a damaged batch from a message of a format that Kafka has not written since 0.11: the latter must
+// not be cut off as if it were garbage.
+func (r *logReader) oldMagic(pos int64, magic int8, length int) error {
+	if (magic == 0 || magic == 1) && length <= maxOldMessage {
+		b, err := r.view(pos, protocol.LogOverhead+length)
+		if err != nil {
+			return err
+		}
+		if crc32.ChecksumIEEE(b[16:]) == binary.BigEndian.Uint32(b[12:]) {
+			return fmt.Errorf("a message of format %d at position %d: only record batches (format 2, since Kafka 0.11) are served", magic, pos)
+		}
+	}
+	return fmt.Errorf("%w: its magic would be %d", errNoBatch, magic)
+}
+
+// batch returns the whole batch at pos, checked. It wraps errNoBatch if there is none.
+func (r *logReader) batch(pos int64) (protocol.Batch, error) {
+	h, err := r.header(pos)
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.view(pos, len(h)-protocol.HeaderBytes+protocol.LogOverhead+int(h.Length()))
+	if err != nil {
+		return nil, err
+	}
+	if batch := protocol.Batch(b); batch.ValidCRC() {
+		return batch, nil
+	}
+	return nil, fmt.Errorf("%w: its CRC is wrong", errNoBatch)
+}
+
+// batchBytes is the size of the batch that has this header.
+func batchBytes(h protocol.Batch) int64 { return int64(h.Length()) + protocol.LogOverhead }
+
+// openLog opens a segment's log to be read up to limit, or whole if limit is negative. The caller closes fd.
+func openLog(k ring.Files, path string, limit int64) (*logReader, error) {
+	fd, err := k.Open(path, readOnly, 0)
+	if err != nil {
+		return nil, err
+	}
+	size, err := k.Size(fd)
+	if err != nil {
+		closeQuietly(k, fd)
+		return nil, err
+	}
+	if limit >= 0 {
+		size = min(size, limit)
+	}
+	return &logReader{k: k, fd: fd, size: size}, nil
+}
+
+func (r *logReader) close() { closeQuietly(r.k, r.fd) }

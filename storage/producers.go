@@ -1,0 +1,206 @@
+package storage
+
+import (
+	"fmt"
+	"math"
+
+	"slipstream/protocol"
+)
+
+// Idempotent producers: what a partition remembers of each, so that a batch sent
+// twice is stored once and a missing one is noticed. The rules are Kafka's
+// (ProducerAppendInfo, ProducerStateEntry).
+
+// rememberedBatches is how many batches of a producer are known, for duplicates: as many as a producer may have
+// in flight.
+const rememberedBatches = 5
+
+// batchMeta is a batch of a producer that is in the log.
+type batchMeta struct {
+	lastOffset  int64
+	timestamp   int64 // max timestamp, ms
+	lastSeq     int32
+	offsetDelta int32
+}
+
+func (m *batchMeta) firstOffset() int64 { return m.lastOffset - int64(m.offsetDelta) }
+func (m *batchMeta) firstSeq() int32    { return decrementSequence(m.lastSeq, m.offsetDelta) }
+
+// decrementSequence counts back; sequences wrap after 2^31-1 to 0.
+func decrementSequence(seq, by int32) int32 {
+	if seq >= by {
+		return seq - by
+	}
+	return math.MaxInt32 - (by - seq) + 1
+}
+
+// producer is one producer's state.
+type producer struct {
+	id               int64
+	lastTimestamp    int64 // ms
+	txnFirstOffset   int64 // of an open transaction, or -1
+	coordinatorEpoch int32
+	epoch            int16
+	count            uint8                        // of batches
+	batches          [rememberedBatches]batchMeta // the oldest first
+}
+
+func (q *producer) last() *batchMeta { return &q.batches[q.count-1] }
+
+// lastSeq is the last sequence number, or NoSequence.
+func (q *producer) lastSeq() int32 {
+	if q.count == 0 {
+		return protocol.NoSequence
+	}
+	return q.last().lastSeq
+}
+
+// duplicate finds the batch that b repeats.
+func (q *producer) duplicate(b protocol.Batch) *batchMeta {
+	if b.ProducerEpoch() != q.epoch {
+		return nil
+	}
+	first, last := b.BaseSequence(), b.LastSequence()
+	for i := range q.batches[:q.count] {
+		if m := &q.batches[i]; m.lastSeq == last && m.firstSeq() == first {
+			return m
+		}
+	}
+	return nil
+}
+
+// add notes a batch. A new epoch forgets the batches of the old one.
+func (q *producer) add(epoch int16, m batchMeta) {
+	if epoch != q.epoch {
+		q.epoch, q.count = epoch, 0
+	}
+	if q.count == rememberedBatches {
+		copy(q.batches[:], q.batches[1:])
+		q.count--
+	}
+	q.batches[q.count] = m
+	q.count++
+	q.lastTimestamp = m.timestamp
+}
+
+// producers are a partition's, by id. The zero value is ready and empty.
+type producers struct {
+	byID map[int64]*producer
+}
+
+func (ps *producers) get(id int64) *producer { return ps.byID[id] }
+
+func (ps *producers) put(q *producer) {
+	if ps.byID == nil {
+		ps.byID = make(map[int64]*producer)
+	}
+	ps.byID[q.id] = q
+}
+
+func (ps *producers) len() int { return len(ps.byID) }
+
+// check says whether an idempotent batch may be appended after what q (nil: unknown) has sent: NONE, or
+// Kafka's error and its reason.
+func (q *producer) check(b protocol.Batch, tp *TopicPartition, offset int64) (protocol.ErrorCode, string) {
+	if q == nil {
+		return protocol.NONE, "" // its records may have been deleted: any sequence will do
+	}
+	epoch, first := b.ProducerEpoch(), b.BaseSequence()
+	switch {
+	case epoch < q.epoch:
+		return protocol.INVALID_PRODUCER_EPOCH, fmt.Sprintf(
+			"Epoch of producer %d at offset %d in %s is %d, which is smaller than the last seen epoch %d",
+			q.id, offset, tp, epoch, q.epoch)
+	case epoch != q.epoch:
+		if first != 0 && q.epoch != noProducerEpoch {
+			return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER, fmt.Sprintf(
+				"Invalid sequence number for new epoch of producer %d at offset %d in partition %s: %d (request epoch), %d (seq. number), %d (current producer epoch)",
+				q.id, offset, tp, epoch, first, q.epoch)
+		}
+	case q.epoch != noProducerEpoch && !follows(q.lastSeq(), first):
+		return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER, fmt.Sprintf(
+			"Out of order sequence number for producer %d at offset %d in partition %s: %d (incoming seq. number), %d (current end sequence number)",
+			q.id, offset, tp, first, q.lastSeq())
+	}
+	return protocol.NONE, ""
+}
+
+const noProducerEpoch = -1
+
+// follows says whether next is the sequence number after last.
+func follows(last, next int32) bool {
+	return int64(next) == int64(last)+1 || next == 0 && last == math.MaxInt32
+}
+
+// metaOf is what is remembered of a batch once its offset is known.
+func metaOf(b protocol.Batch) batchMeta {
+	return batchMeta{
+		lastOffset: b.LastOffset(), timestamp: b.MaxTimestamp(),
+		lastSeq: b.LastSequence(), offsetDelta: b.LastOffsetDelta(),
+	}
+}
+
+// replay takes a batch found in the log in: no checks, what is in the log was checked. Control batches
+// (transaction markers) end a transaction.
+func (ps *producers) replay(b protocol.Batch) {
+	id := b.ProducerID()
+	if id < 0 {
+		return
+	}
+	q := ps.get(id)
+	if q == nil {
+		q = &producer{id: id, epoch: noProducerEpoch, txnFirstOffset: -1, coordinatorEpoch: -1, lastTimestamp: -1}
+		ps.put(q)
+	}
+	if b.IsControl() {
+		q.replayMarker(b)
+		return
+	}
+	q.add(b.ProducerEpoch(), metaOf(b))
+	if b.IsTransactional() && q.txnFirstOffset < 0 {
+		q.txnFirstOffset = b.BaseOffset()
+	}
+}
+
+// replayMarker ends a producer's transaction.
+func (q *producer) replayMarker(b protocol.Batch) {
+	if b.ProducerEpoch() != q.epoch {
+		q.epoch, q.count = b.ProducerEpoch(), 0
+	}
+	q.lastTimestamp, q.txnFirstOffset = b.MaxTimestamp(), -1
+	if epoch, ok := markerCoordinatorEpoch(b); ok {
+		q.coordinatorEpoch = epoch
+	}
+}
+
+// markerCoordinatorEpoch reads the value of a batch's one control record: version int16, coordinator epoch int32.
+func markerCoordinatorEpoch(b protocol.Batch) (int32, bool) {
+	v, ok := firstControlValue(b)
+	if !ok || len(v) < 6 {
+		return 0, false
+	}
+	return int32(uint32(v[2])<<24 | uint32(v[3])<<16 | uint32(v[4])<<8 | uint32(v[5])), true
+}
+
+// expire forgets producers that have been silent for too long. The order in which the map is passed
+// over shows nowhere.
+func (ps *producers) expire(nowMillis, afterMillis int64) {
+	for id, q := range ps.byID {
+		if q.txnFirstOffset < 0 && nowMillis-q.lastTimestamp >= afterMillis {
+			delete(ps.byID, id)
+		}
+	}
+}
+
+// firstControlValue is the value of a control batch's first record. Such batches are never compressed.
+func firstControlValue(b protocol.Batch) ([]byte, bool) {
+	if b.Codec() != protocol.None {
+		return nil, false
+	}
+	var it protocol.Records
+	var r protocol.Record
+	it.Open(b, nil)
+	defer it.Close()
+	ok := it.Next(&r)
+	return r.Value, ok
+}

@@ -1,0 +1,250 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"slipstream/ring"
+)
+
+// OpenOptions say what is known of a partition before its directory is read.
+type OpenOptions struct {
+	RecoveryPoint int64 // from recovery-point-offset-checkpoint; 0 if it is not in there
+	LogStart      int64 // from log-start-offset-checkpoint; 0 if it is not in there
+	Clean         bool  // the broker was shut down cleanly: the log is as its files say
+	// ID, if its Topic is not empty, is whose log the caller expects: another topic id in the directory is an error.
+	ID TopicPartition
+	// Progress, if not nil, is called now and then while batches are validated.
+	Progress func(Progress)
+}
+
+// Progress is how far the recovery of a partition has come.
+type Progress struct {
+	Partition  TopicPartition
+	DoneBytes  int64
+	TotalBytes int64
+}
+
+// RecoveryReport is what opening a partition came to.
+type RecoveryReport struct {
+	Segments        int   // of the log
+	SegmentsScanned int   // read whole and validated: past the recovery point, or with a bad index
+	BytesScanned    int64 // of those
+	BytesCut        int64 // behind the last whole batch
+	SegmentsRemoved int   // behind a cut
+	IndexesRebuilt  int   // of segments below the recovery point
+	Producers       int   // remembered
+	Notes           []string
+}
+
+func (r *RecoveryReport) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// opening is a partition on its way up.
+type opening struct {
+	k      ring.Kernel
+	p      *Partition
+	o      OpenOptions
+	report RecoveryReport
+	files  listing
+	total  int64 // bytes to validate
+	done   int64
+	since  int64 // bytes since the last progress
+}
+
+// Open opens a partition. After a clean shutdown the log is taken as it is; otherwise every segment from the
+// recovery point on is read and validated, what is behind the last whole batch is cut off, and indexes and producers are made anew.
+// A log that Kafka wrote, or was killed writing, opens just so. Blocking.
+//
+// It fails where going on would lose or mix data: a directory of another topic, a log in a format before
+// record batches, or one that cannot be read.
+func Open(k ring.Kernel, dir string, cfg Config, o OpenOptions) (*Partition, RecoveryReport, error) {
+	id, err := identify(k, dir, o.ID)
+	if err != nil {
+		return nil, RecoveryReport{}, err
+	}
+	op := &opening{k: k, p: newPartition(dir, id, cfg), o: o}
+	op.p.fresh = !o.Clean
+	if err := op.open(); err != nil {
+		return nil, op.report, fmt.Errorf("open the log of %s: %w", &id, err)
+	}
+	op.report.Segments = len(op.p.segments)
+	op.report.Producers = op.p.producers.len()
+	return op.p, op.report, nil
+}
+
+func (op *opening) open() error {
+	if err := op.list(); err != nil {
+		return err
+	}
+	if len(op.files.logs) == 0 {
+		if err := op.startAnew(op.o.LogStart, "there is no segment"); err != nil {
+			return err
+		}
+		return op.loadEpochs()
+	}
+	if err := op.loadEpochs(); err != nil {
+		return err
+	}
+	if err := op.loadSegments(); err != nil {
+		return err
+	}
+	if err := op.place(); err != nil {
+		return err
+	}
+	op.trimEpochs()
+	return op.loadProducers()
+}
+
+// startAnew makes an empty segment the log.
+func (op *opening) startAnew(base int64, why string) error {
+	op.report.note("the log begins empty at offset %d: %s", base, why)
+	if err := makeSegment(op.k, op.p.dir, base); err != nil {
+		return err
+	}
+	op.p.begin(&segment{base: base, unnamed: true}, op.k.Wall()/1e6)
+	return nil
+}
+
+// loadSegments opens each segment, validating those from the recovery point on unless the shutdown was clean.
+func (op *opening) loadSegments() error {
+	logs := op.files.logs
+	first := len(logs) // to validate
+	if !op.o.Clean {
+		first = 0
+		for first+1 < len(logs) && logs[first+1] <= op.o.RecoveryPoint {
+			first++
+		}
+		op.sizeUp(logs[first:])
+	}
+	for i, base := range logs {
+		s := &segment{base: base, unnamed: i >= first, unsettled: i >= first && i+1 < len(logs)}
+		op.p.segments = append(op.p.segments, s)
+		end := int64(-1) // where the next segment begins
+		if i+1 < len(logs) {
+			end = logs[i+1]
+		}
+		cut, err := op.loadSegment(s, end, i >= first)
+		if err != nil {
+			return err
+		}
+		if cut && i+1 < len(logs) {
+			s.unsettled = false
+			return op.removeBehind(logs[i+1:])
+		}
+	}
+	return nil
+}
+
+// sizeUp adds up what there is to validate.
+func (op *opening) sizeUp(bases []int64) {
+	for _, base := range bases {
+		if info, err := op.k.Stat(op.p.path(base, logSuffix)); err == nil {
+			op.total += info.Size
+		}
+	}
+}
+
+// loadSegment opens one segment; it is validated if it must be or if its files do not fit each other.
+func (op *opening) loadSegment(s *segment, end int64, validate bool) (cut bool, err error) {
+	if !validate {
+		if end >= 0 {
+			err = op.trustClosed(s, end)
+		} else {
+			err = op.trustActive(s)
+		}
+		if err == nil {
+			return false, nil
+		}
+		if !errors.Is(err, errDoubtful) {
+			return false, err
+		}
+		op.report.note("segment %d is validated: %v", s.base, err)
+		op.report.IndexesRebuilt++
+	}
+	return op.validate(s, end)
+}
+
+// removeBehind removes the segments behind one that had to be cut: their offsets would leave a gap.
+func (op *opening) removeBehind(bases []int64) error {
+	for _, base := range bases {
+		op.report.note("segment %d lies behind a cut and is removed", base)
+		op.report.SegmentsRemoved++
+		for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
+			if err := removeFile(op.k, op.p.path(base, suffix)); err != nil {
+				return err
+			}
+		}
+	}
+	return op.k.SyncDir(op.p.dir)
+}
+
+// place sets the offsets: the log's end is where the last segment's batches end.
+func (op *opening) place() error {
+	p := op.p
+	end := p.next
+	if op.o.LogStart > end { // the checkpoint is ahead of what survived
+		why := fmt.Sprintf("log-start-offset-checkpoint says %d, and what is there ends at %d", op.o.LogStart, end)
+		bases := make([]int64, len(p.segments))
+		for i, s := range p.segments {
+			bases[i] = s.base
+		}
+		if err := op.removeBehind(bases); err != nil {
+			return err
+		}
+		return op.startAnew(op.o.LogStart, why)
+	}
+	start := max(op.o.LogStart, p.segments[0].base)
+	recovery := max(min(op.o.RecoveryPoint, end), start)
+	if op.o.Clean && op.report.SegmentsScanned == 0 {
+		recovery = end
+	}
+	p.offsets.set(Offsets{LogStart: start, RecoveryPoint: recovery, LastStable: end, HighWatermark: end, LogEnd: end})
+	s := p.activeSegment()
+	p.visible = place{s, s.size, end}
+	p.previous = p.visible
+	p.active.createdMillis = op.k.Wall() / 1e6
+	p.active.jitterMillis = p.jitter(s.base)
+	return nil
+}
+
+// loadEpochs reads leader-epoch-checkpoint. A missing or damaged one is made again from the batches.
+func (op *opening) loadEpochs() error {
+	b, err := readFile(op.k, op.p.dir+"/"+epochCheckpointName, maxCheckpointBytes)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && len(b) > 0 {
+		if op.p.epochs, err = decodeEpochs(b); err == nil {
+			return nil
+		}
+		op.report.note("leader-epoch-checkpoint is made again from the log: %v", err)
+	}
+	op.p.epochsChanged = true
+	for _, base := range op.files.logs {
+		if err := op.readEpochs(base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readEpochs enters the epochs of a segment's batches, as far as they can be read.
+func (op *opening) readEpochs(base int64) error {
+	return op.eachHeader(base, 0, func(_ *logReader, _ int64, h header) error {
+		op.p.epochs.assignSeen(h.LeaderEpoch(), h.BaseOffset())
+		return nil
+	})
+}
+
+// trimEpochs takes out what lies outside the log.
+func (op *opening) trimEpochs() {
+	end := op.p.epochs.truncateEnd(op.p.offsets.LogEnd)
+	start := op.p.epochs.truncateStart(op.p.offsets.LogStart)
+	if end || start {
+		op.p.epochsChanged = true
+	}
+	op.p.epoch = op.p.epochs.latest()
+}

@@ -1,0 +1,257 @@
+package storage
+
+import (
+	"errors"
+	"sort"
+
+	"slipstream/protocol"
+	"slipstream/ring"
+)
+
+// Searcher is a log as it was when it was asked for, for a helper to search by time while the core goes
+// on. It must be released.
+type Searcher struct {
+	dir      string
+	closed   []*segment // only what does not change any more is looked at
+	base     int64      // of the active segment
+	size     int64
+	entries  int32
+	times    int32
+	maximum  int64 // the active segment's largest timestamp
+	limit    int64 // the high watermark: records from there on are not found
+	logStart int64
+	scratch  protocol.Scratch
+}
+
+// Found is a record that a search found; without one all fields are -1.
+type Found struct {
+	Offset      int64
+	Timestamp   int64 // ms
+	LeaderEpoch int32
+}
+
+var nothing = Found{-1, -1, -1}
+
+// Searcher takes a snapshot of the log for a helper.
+func (p *Partition) Searcher() *Searcher {
+	n := len(p.segments) - 1
+	s := p.segments[n]
+	return &Searcher{
+		dir: p.dir, closed: p.segments[:n:n], base: s.base, size: s.size, entries: s.entries, times: s.timeEntries,
+		maximum: p.active.maxTimestamp, limit: p.offsets.HighWatermark, logStart: p.offsets.LogStart,
+	}
+}
+
+// Release ends the use of the snapshot. It may be called more than once.
+func (q *Searcher) Release() {}
+
+// target is one segment as a search sees it.
+type target struct {
+	base    int64
+	size    int64
+	entries int32 // of the .index
+	times   int32 // of the .timeindex
+	end     int64 // the offset after the last, as far as it is known
+}
+
+func (q *Searcher) targets() []target {
+	all := make([]target, 0, len(q.closed)+1)
+	for i, s := range q.closed {
+		end := q.base
+		if i+1 < len(q.closed) {
+			end = q.closed[i+1].base
+		}
+		all = append(all, target{s.base, s.size, s.entries, s.timeEntries, end})
+	}
+	return append(all, target{q.base, q.size, q.entries, q.times, q.limit})
+}
+
+// OffsetForTimestamp finds the first record whose timestamp (ms) is at least timestamp, below the high
+// watermark, as ListOffsets asks. Blocking.
+func (q *Searcher) OffsetForTimestamp(k ring.Kernel, timestamp int64) (Found, error) {
+	for _, t := range q.targets() {
+		if t.end <= q.logStart && t.end != t.base {
+			continue
+		}
+		largest, err := q.largest(k, t)
+		if err != nil {
+			return nothing, err
+		}
+		if largest < timestamp {
+			continue
+		}
+		found, err := q.searchSegment(k, t, timestamp)
+		if err != nil || found.Offset >= 0 {
+			return q.within(found), err
+		}
+	}
+	return nothing, nil
+}
+
+// within takes a record at or beyond the high watermark for none.
+func (q *Searcher) within(f Found) Found {
+	if f.Offset >= q.limit {
+		return nothing
+	}
+	return f
+}
+
+// largest is the largest timestamp of a segment, from the last entry of its .timeindex.
+func (q *Searcher) largest(k ring.Files, t target) (int64, error) {
+	if t.base == q.base {
+		return q.maximum, nil
+	}
+	b, err := q.readTimes(k, t, t.times-1, t.times)
+	if err != nil || len(b) == 0 {
+		return -1, err
+	}
+	return decodeTimeEntry(b).timestamp, nil
+}
+
+func (q *Searcher) path(base int64, suffix string) string {
+	return q.dir + "/" + fileName(base, suffix)
+}
+
+// readTimes reads entries [from, to) of a segment's .timeindex.
+func (q *Searcher) readTimes(k ring.Files, t target, from, to int32) ([]byte, error) {
+	if from >= to {
+		return nil, nil
+	}
+	fd, err := k.Open(q.path(t.base, timeIndexSuffix), readOnly, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer closeQuietly(k, fd)
+	b := make([]byte, int(to-from)*timeIndexEntryBytes)
+	return b, readFull(k, fd, b, int64(from)*timeIndexEntryBytes)
+}
+
+// before is an offset before which a segment has nothing at or after a time: from the .timeindex.
+func (q *Searcher) before(k ring.Files, t target, timestamp int64) (int64, error) {
+	b, err := q.readTimes(k, t, 0, t.times)
+	if err != nil {
+		return t.base, err
+	}
+	n := sort.Search(int(t.times), func(i int) bool { return decodeTimeEntry(b[i*timeIndexEntryBytes:]).timestamp >= timestamp })
+	if n == 0 {
+		return t.base, nil
+	}
+	return t.base + int64(decodeTimeEntry(b[(n-1)*timeIndexEntryBytes:]).relative), nil
+}
+
+// searchSegment finds the first record of a segment at or after a time: the .timeindex says before which offset
+// nothing so late occurs, the .index where to begin reading.
+func (q *Searcher) searchSegment(k ring.Files, t target, timestamp int64) (Found, error) {
+	from, err := q.before(k, t, timestamp)
+	if err != nil {
+		return nothing, err
+	}
+	found := nothing
+	err = q.eachBatch(k, t, max(from, q.logStart), func(r *logReader, position int64, h header) (bool, error) {
+		if h.MaxTimestamp() < timestamp || h.LastOffset() < q.logStart {
+			return true, nil
+		}
+		b, err := r.batch(position)
+		if err != nil {
+			return false, err
+		}
+		offset, ts, ok, err := b.FindTimestamp(timestamp, q.logStart, &q.scratch)
+		if err != nil || !ok {
+			return err == nil, err
+		}
+		found = Found{offset, ts, b.LeaderEpoch()}
+		return false, nil
+	})
+	return found, err
+}
+
+// MaxTimestamp finds the first record that has the largest timestamp of the log. Blocking.
+func (q *Searcher) MaxTimestamp(k ring.Kernel) (Found, error) {
+	var where target
+	largest := int64(-1)
+	for _, t := range q.targets() {
+		ts, err := q.largest(k, t)
+		if err != nil {
+			return nothing, err
+		}
+		if ts > largest {
+			largest, where = ts, t
+		}
+	}
+	if largest < 0 {
+		return nothing, nil
+	}
+	from, err := q.before(k, where, largest)
+	if err != nil {
+		return nothing, err
+	}
+	found := nothing
+	err = q.eachBatch(k, where, from, func(r *logReader, position int64, h header) (bool, error) {
+		if h.MaxTimestamp() < largest {
+			return true, nil
+		}
+		b, err := r.batch(position)
+		if err != nil {
+			return false, err
+		}
+		offset, ts, err := b.OffsetOfMaxTimestamp(&q.scratch)
+		found = Found{offset, ts, b.LeaderEpoch()}
+		return false, err
+	})
+	return q.within(found), err
+}
+
+// eachBatch calls f with the headers of a segment's batches from the one with an offset on, until f returns
+// false or the snapshot ends.
+func (q *Searcher) eachBatch(k ring.Files, t target, from int64, f func(r *logReader, position int64, h header) (bool, error)) error {
+	r, err := openLog(k, q.path(t.base, logSuffix), t.size)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	position, err := q.startPosition(k, r, t, from)
+	if err != nil {
+		return err
+	}
+	for position < r.size {
+		h, err := r.header(position)
+		if err != nil {
+			return err
+		}
+		size := batchBytes(h)
+		if on, err := f(r, position, h); err != nil || !on {
+			return err
+		}
+		position += size
+	}
+	return nil
+}
+
+// startPosition finds where to begin reading for an offset: by the .index, if what it says is so.
+func (q *Searcher) startPosition(k ring.Files, r *logReader, t target, from int64) (int64, error) {
+	fd, err := k.Open(q.path(t.base, indexSuffix), readOnly, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer closeQuietly(k, fd)
+	scratch := make([]byte, indexWindow*indexEntryBytes)
+	e, slot, ok := floorOnDisk(&blockingReader{k, fd}, scratch, int(t.entries), byOffset, from-t.base)
+	if !ok || slot < 0 || int64(e.position) >= r.size {
+		return 0, nil
+	}
+	h, err := r.header(int64(e.position))
+	if errors.Is(err, errNoBatch) || err == nil && h.LastOffset() != t.base+int64(e.relative) {
+		return 0, nil
+	}
+	return int64(e.position), err
+}
+
+// blockingReader reads an index file for a search on a helper.
+type blockingReader struct {
+	k  ring.Files
+	fd int
+}
+
+func (r *blockingReader) readIndex(p []byte, off int64) bool {
+	return readFull(r.k, r.fd, p, off) == nil
+}

@@ -1,0 +1,89 @@
+package storage
+
+import "math"
+
+// segment is one .log file with its indexes. Once closed, by a roll, only its files field changes.
+type segment struct {
+	base        int64
+	size        int64 // bytes of whole batches
+	entries     int32 // on disk, in .index
+	timeEntries int32 // on disk, in .timeindex
+	unnamed     bool  // its name in the directory is not known to be durable
+	unsettled   bool  // closed, and its indexes are not known to be durable
+	files       [fileKinds]*File
+}
+
+// fileKind is which of a segment's files.
+type fileKind uint8
+
+const (
+	logFile fileKind = iota
+	indexFile
+	timeIndexFile
+	fileKinds
+)
+
+var fileSuffixes = [fileKinds]string{logSuffix, indexSuffix, timeIndexSuffix}
+
+// active is what is known of the segment being appended to, beside its segment.
+type active struct {
+	indexBuilder         // the entries not yet on disk
+	firstTimestamp int64 // max timestamp of the first batch, -1 if there is none
+	createdMillis  int64 // when the segment was made or opened
+	jitterMillis   int64 // taken off segment.ms
+	allocated      int64 // the file has blocks up to here
+}
+
+// shouldRoll says whether a batch must go to a new segment: Kafka's LogSegment.shouldRoll. size is
+// the segment's with all that is before the batch.
+func (p *Partition) shouldRoll(size int64, batchBytes int, lastOffset, maxTimestamp, nowMillis int64) bool {
+	s, a := p.activeSegment(), &p.active
+	switch {
+	case size > int64(p.config.SegmentBytes)-int64(batchBytes):
+		return size > 0
+	case lastOffset-s.base > math.MaxInt32:
+		return true
+	case size == 0:
+		return false
+	}
+	waited := nowMillis - a.createdMillis
+	if a.firstTimestamp >= 0 {
+		waited = maxTimestamp - a.firstTimestamp
+	}
+	return waited > p.config.SegmentMillis-a.jitterMillis || p.indexFull()
+}
+
+// indexFull says whether either index has no room for another entry; the last .timeindex entry is kept for the roll.
+func (p *Partition) indexFull() bool {
+	s, a := p.activeSegment(), &p.active
+	return int(s.entries)+len(a.index) >= int(p.config.IndexBytes)/indexEntryBytes ||
+		int(s.timeEntries)+len(a.time) >= int(p.config.IndexBytes)/timeIndexEntryBytes-1
+}
+
+// segmentFor is the place in p.segments of the segment that offset is, or would be, in.
+func (p *Partition) segmentFor(offset int64) int {
+	lo, hi := 0, len(p.segments) // segments below lo begin at or before offset
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if p.segments[mid].base <= offset {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return max(lo-1, 0)
+}
+
+func (p *Partition) activeSegment() *segment { return p.segments[len(p.segments)-1] }
+
+// endOf is the offset after the last of segment i.
+func (p *Partition) endOf(i int) int64 {
+	if i+1 < len(p.segments) {
+		return p.segments[i+1].base
+	}
+	return p.offsets.LogEnd
+}
+
+func (p *Partition) path(base int64, suffix string) string {
+	return p.dir + "/" + fileName(base, suffix)
+}

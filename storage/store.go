@@ -1,0 +1,223 @@
+package storage
+
+import (
+	"fmt"
+	"unsafe"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+
+	"golang.org/x/sys/unix"
+)
+
+// StoreOptions make a Store. Zero fields take their defaults.
+type StoreOptions struct {
+	// Writer is WriterRing or WriterInline; WriterAuto, for which see ProbeWriter, is WriterInline here.
+	Writer Writer
+	// MaxFiles is the most segment files that are open without being in use; DefaultMaxFiles if 0.
+	MaxFiles int
+	// NoPreallocation leaves disk blocks to be found as they are written.
+	NoPreallocation bool
+	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
+	Note func(message string)
+}
+
+// DefaultMaxFiles is StoreOptions.MaxFiles unless set.
+const DefaultMaxFiles = 1024
+
+// StoreStats counts since the store was made. Read on the core.
+type StoreStats struct {
+	InlineWrites, RingWrites, FailedWrites uint64
+	Syncs, FailedSyncs                     uint64
+	Rolls, Preallocations                  uint64
+	BadIndexEntries                        uint64 // index entries that did not fit the log
+}
+
+// Store is a core's partitions together: one writer, one table of open files, one list of partitions with
+// something to write. It belongs to its core.
+type Store struct {
+	Stats StoreStats
+
+	core        *reactor.Core
+	writer      Writer
+	noting      func(string)
+	preallocate bool
+	files       fileTable
+	partitions  []*Partition
+	dirty       []*Partition
+	flushing    []*Partition
+
+	iovecBlock   *reactor.Block
+	iovecSpare   []unix.Iovec // until the arena has room
+	indexBlock   *reactor.Block
+	reader       fileReader
+	indexScratch [indexWindow * indexEntryBytes]byte
+	window       window
+	expiry       reactor.Timer
+
+	closed func([]error)
+	errs   []error
+	jobs   int // closing jobs under way
+}
+
+// window is a piece of a .log file, kept while batch heads are read one after the other.
+type window struct {
+	segment  *segment
+	position int64
+	n        int
+	bytes    [4096]byte
+}
+
+const expiryCheckNanos = 10 * 60 * 1e9
+
+// NewStore makes a core's store. It may be made before the core is started.
+func NewStore(core *reactor.Core, o StoreOptions) *Store {
+	if o.Writer == WriterAuto {
+		o.Writer = WriterInline
+	}
+	if o.MaxFiles <= 0 {
+		o.MaxFiles = DefaultMaxFiles
+	}
+	return &Store{
+		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation,
+		files: fileTable{kernel: core.Kernel, limit: max(o.MaxFiles, int(fileKinds))},
+	}
+}
+
+// Writer is the writer in force.
+func (s *Store) Writer() Writer { return s.writer }
+
+// OpenFiles is the number of files in the store's table.
+func (s *Store) OpenFiles() int { return s.files.open }
+
+// Partitions is the number of partitions adopted.
+func (s *Store) Partitions() int { return len(s.partitions) }
+
+// Adopt makes p one of this core's partitions. Whoever made p must not touch it any more.
+func (s *Store) Adopt(p *Partition) {
+	p.store = s
+	p.listed = len(s.partitions)
+	s.partitions = append(s.partitions, p)
+	if p.epochsChanged {
+		p.saveEpochs()
+	}
+	if !s.expiry.Armed() {
+		s.core.After(expiryCheckNanos, &s.expiry, s)
+	}
+}
+
+// release takes a partition off the store.
+func (s *Store) release(p *Partition) {
+	last := s.partitions[len(s.partitions)-1]
+	s.partitions[p.listed], last.listed = last, p.listed
+	s.partitions[len(s.partitions)-1] = nil
+	s.partitions = s.partitions[:len(s.partitions)-1]
+	for _, segment := range p.segments {
+		s.files.dropSegment(segment)
+	}
+	s.window.segment = nil
+	if p.syncing.timer.Armed() {
+		s.core.Cancel(&p.syncing.timer)
+	}
+}
+
+// Fire implements reactor.TimerHandler: producers that have been silent for too long are forgotten.
+func (s *Store) Fire(*reactor.Timer) {
+	for _, p := range s.partitions {
+		p.producers.expire(s.core.Wall/1e6, p.config.ProducerIDMillis)
+	}
+	if s.closed == nil {
+		s.core.After(expiryCheckNanos, &s.expiry, s)
+	}
+}
+
+// Flush writes what has been queued, one write per partition; from Service.EndTurn. With the inline writer
+// the answers come before it returns, and may queue more, which is for the next turn.
+func (s *Store) Flush() {
+	s.flushing, s.dirty = s.dirty, s.flushing[:0]
+	for i, p := range s.flushing {
+		s.flushing[i] = nil
+		p.dirty = false
+		p.write()
+	}
+}
+
+// markDirty has p's queue looked at by the next Flush.
+func (s *Store) markDirty(p *Partition) {
+	if p.dirty {
+		return
+	}
+	p.dirty = true
+	s.dirty = append(s.dirty, p)
+}
+
+// note tells the operator something; it happens rarely enough to allocate.
+func (s *Store) note(format string, args ...any) {
+	if s.noting != nil {
+		s.noting(fmt.Sprintf(format, args...))
+	}
+}
+
+// iovecs is where a write is gathered.
+func (s *Store) iovecs() []unix.Iovec {
+	if s.iovecBlock == nil {
+		if s.iovecBlock = s.core.Arena.Alloc(maxIovecs * iovecBytes); s.iovecBlock == nil {
+			return s.spareIovecs()
+		}
+	}
+	b := s.iovecBlock.Bytes()
+	return unsafe.Slice((*unix.Iovec)(unsafe.Pointer(unsafe.SliceData(b))), maxIovecs)
+}
+
+// spareIovecs stands in while the arena is full. pwritev(2) reads iovecs only while it runs, so for the inline writer
+// they may be anywhere; the ring writer copies or uses one only.
+func (s *Store) spareIovecs() []unix.Iovec {
+	if s.iovecSpare == nil {
+		s.iovecSpare = make([]unix.Iovec, 16)
+	}
+	return s.iovecSpare
+}
+
+// indexReader reads f for a search.
+func (s *Store) indexReader(f *File) *fileReader {
+	s.reader = fileReader{s.core.Kernel, f.fd}
+	return &s.reader
+}
+
+// peek returns at least a batch's head at a position of a segment, or nil. It is good until the next peek.
+func (s *Store) peek(p *Partition, segment *segment, position int64) []byte {
+	w := &s.window
+	if w.segment == segment && position >= w.position && position+batchHeadBytes <= w.position+int64(w.n) {
+		return w.bytes[position-w.position : w.n]
+	}
+	n := min(int64(len(w.bytes)), segment.size-position)
+	if position < 0 || n < protocol.HeaderBytes {
+		return nil
+	}
+	f, err := s.files.get(p, segment, logFile)
+	if err != nil {
+		return nil
+	}
+	w.segment = nil
+	if !readNow(s.core.Kernel, f.fd, w.bytes[:n], position) {
+		return nil
+	}
+	w.segment, w.position, w.n = segment, position, int(n)
+	return w.bytes[:n]
+}
+
+// Checkpoints appends what the checkpoint files keep of each partition.
+func (s *Store) Checkpoints(all []Checkpoint) []Checkpoint {
+	for _, p := range s.partitions {
+		all = append(all, p.Checkpoint())
+	}
+	return all
+}
+
+// Checkpoint is what the checkpoint files keep of the partition.
+func (p *Partition) Checkpoint() Checkpoint {
+	return Checkpoint{
+		Topic: p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.offsets.RecoveryPoint,
+		HighWatermark: p.offsets.HighWatermark, LogStart: p.offsets.LogStart, FirstSegment: p.segments[0].base,
+	}
+}

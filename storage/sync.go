@@ -1,0 +1,177 @@
+package storage
+
+import (
+	"errors"
+	"math"
+	"syscall"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/ring"
+)
+
+// Syncing: fsync in the ring, one at a time per partition, each covering all that was written before it.
+// The recovery point follows segment by segment:
+//
+//	sync(target): recovery point's segment -> names and indexes (helper) -> FSYNC (ring) -> recovery point
+//	                    ^                                                                    |
+//	                    +------------------------- below target -----------------------------+
+type syncing struct {
+	waiting  appendList // written, not yet answered: the first that must wait for an fsync and all behind it
+	target   int64
+	running  bool
+	segment  *segment // being synced
+	end      int64    // what is durable once that has succeeded
+	file     *File    // retained for the request in flight
+	unsynced int64    // messages since the last append that had to wait
+	timer    reactor.Timer
+}
+
+const maxFlushMillis = math.MaxInt64 / 1_000_000
+
+// syncLater arranges for flush.ms.
+func (p *Partition) syncLater() {
+	if p.config.FlushMillis < maxFlushMillis && !p.syncing.timer.Armed() {
+		p.store.core.After(p.config.FlushMillis*1e6, &p.syncing.timer, p)
+	}
+}
+
+// Fire implements reactor.TimerHandler: flush.ms has passed since something was written.
+func (p *Partition) Fire(*reactor.Timer) { p.sync(p.offsets.LogEnd) }
+
+// sync makes the log durable up to an offset. Whoever needs to know waits in syncing.waiting.
+func (p *Partition) sync(upTo int64) {
+	y := &p.syncing
+	y.target = max(y.target, upTo)
+	if y.running || p.trouble == unsyncable || p.state == gone {
+		return
+	}
+	y.running = true
+	p.syncNext()
+}
+
+// syncNext syncs the segment that the recovery point is in.
+func (p *Partition) syncNext() {
+	y := &p.syncing
+	if p.offsets.RecoveryPoint >= min(y.target, p.offsets.LogEnd) {
+		y.running = false
+		p.quieted()
+		return
+	}
+	i := p.segmentFor(p.offsets.RecoveryPoint)
+	s := p.segments[i]
+	y.segment, y.end = s, p.endOf(i)
+	if p.fresh || s.unnamed || s.unsettled {
+		p.store.core.Offload(&settleJob{p: p, segment: s, dir: p.dir, fresh: p.fresh, settled: !s.unsettled, end: y.end})
+		return
+	}
+	p.submitSync()
+}
+
+func (p *Partition) submitSync() {
+	y := &p.syncing
+	f, err := p.store.files.get(p, y.segment, logFile)
+	if err != nil {
+		p.store.note("the log of %s could not be opened to be synced: %v", &p.id, err)
+		p.syncFailed()
+		return
+	}
+	f.Retain()
+	y.file = f
+	if y.segment == p.activeSegment() {
+		y.end = p.offsets.LogEnd
+	}
+	p.store.core.Submit(p, tagSync).PrepFsync(f.fd, ring.FsyncDatasync)
+	p.store.Stats.Syncs++
+}
+
+// synced takes the end of an fsync in.
+func (p *Partition) synced(res int32) {
+	y := &p.syncing
+	y.file.Release()
+	y.file = nil
+	switch errno := syscall.Errno(-res); {
+	case res >= 0 && y.segment.unsettled: // it was closed meanwhile: its indexes first
+		p.syncNext()
+	case res >= 0:
+		o := p.offsets
+		o.RecoveryPoint = max(o.RecoveryPoint, y.end)
+		p.offsets.set(o)
+		y.unsynced = min(y.unsynced, o.LogEnd-o.RecoveryPoint)
+		p.answer()
+		p.syncNext()
+	case errno == syscall.EINTR || errno == syscall.EAGAIN:
+		p.submitSync()
+	default:
+		p.store.note("fsync of %s failed: %v; its log takes no more appends until the broker is restarted", &p.id, errno)
+		p.syncFailed()
+	}
+}
+
+// syncFailed ends the log's writing for good: after a failed fsync the kernel may have dropped the pages
+// and a second try would succeed without them.
+func (p *Partition) syncFailed() {
+	p.trouble = unsyncable
+	p.syncing.running = false
+	p.store.Stats.FailedSyncs++
+	p.refuseUnsynced()
+	if p.state == idle {
+		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+	}
+	p.quieted()
+}
+
+// refuseUnsynced answers those who wait for an fsync that will not come.
+func (p *Partition) refuseUnsynced() {
+	refused := p.syncing.waiting
+	p.syncing.waiting = appendList{}
+	for !refused.empty() {
+		refused.pop().refuse(protocol.KAFKA_STORAGE_ERROR, "")
+	}
+}
+
+// settleJob makes durable what belongs to a segment beside its .log: names, indexes, and the
+// producers' snapshot at its end.
+type settleJob struct {
+	p              *Partition
+	segment        *segment
+	dir            string
+	end            int64
+	fresh, settled bool
+	err            error
+}
+
+// Work implements reactor.Job.
+func (j *settleJob) Work(k kernel) reactor.Message {
+	base := j.dir + "/" + fileName(j.segment.base, "")
+	if !j.settled {
+		j.err = errors.Join(
+			syncFile(k, base+indexSuffix),
+			syncFile(k, base+timeIndexSuffix),
+			syncFile(k, j.dir+"/"+fileName(j.end, snapshotSuffix)))
+	}
+	if j.fresh {
+		parent, _ := splitPath(j.dir)
+		j.err = errors.Join(j.err,
+			syncFile(k, j.dir+"/"+partitionMetadataName),
+			syncFile(k, j.dir+"/"+epochCheckpointName),
+			k.SyncDir(parent))
+	}
+	j.err = errors.Join(j.err, k.SyncDir(j.dir))
+	return j
+}
+
+// Deliver implements reactor.Message.
+func (j *settleJob) Deliver(*reactor.Core) {
+	p := j.p
+	if j.err != nil {
+		p.store.note("a segment of %s could not be synced: %v; its log takes no more appends until the broker is restarted", &p.id, j.err)
+		p.syncFailed()
+		return
+	}
+	p.fresh, j.segment.unnamed = false, false
+	if !j.settled {
+		j.segment.unsettled = false
+	}
+	p.submitSync()
+}

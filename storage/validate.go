@@ -1,0 +1,280 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"slipstream/protocol"
+)
+
+// header is a batch without its records.
+type header = protocol.Batch
+
+// errDoubtful: a segment's files do not fit each other, or are missing. Its batches tell.
+var errDoubtful = errors.New("its indexes do not fit its log")
+
+const progressBytes = 64 << 20
+
+// trustClosed opens a closed segment without reading it: sizes and the last entries of the indexes must
+// make sense.
+func (op *opening) trustClosed(s *segment, end int64) error {
+	info, err := op.k.Stat(op.p.path(s.base, logSuffix))
+	if err != nil {
+		return err
+	}
+	s.size = info.Size
+	_, err = op.trustIndexes(s, end)
+	return err
+}
+
+// lastEntries are the last entries of a segment's indexes; ok says which there are.
+type lastEntries struct {
+	index   indexEntry
+	indexOK bool
+	time    timeEntry
+	timeOK  bool
+}
+
+// trustIndexes counts the entries of a segment's indexes and checks the last ones against the log: end is the
+// offset after the segment's last, or -1 if that is not known.
+func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err error) {
+	limit := int64(math.MaxInt32)
+	if end >= 0 {
+		limit = end - s.base - 1
+	}
+	b, n, err := op.lastEntry(s, indexSuffix, indexEntryBytes)
+	if err != nil {
+		return last, err
+	}
+	if n > 0 {
+		last.index, last.indexOK = decodeIndexEntry(b), true
+		if e := last.index; e.relative < 0 || int64(e.relative) > limit || e.position < 0 || int64(e.position) >= s.size {
+			return last, fmt.Errorf("%w: the .index ends with offset %d at position %d", errDoubtful, s.base+int64(e.relative), e.position)
+		}
+	}
+	s.entries = int32(n)
+	if b, n, err = op.lastEntry(s, timeIndexSuffix, timeIndexEntryBytes); err != nil {
+		return last, err
+	}
+	if n > 0 {
+		last.time, last.timeOK = decodeTimeEntry(b), true
+		if e := last.time; e.relative < 0 || int64(e.relative) > limit || e.timestamp < 0 {
+			return last, fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(e.relative))
+		}
+	}
+	s.timeEntries = int32(n)
+	return last, nil
+}
+
+// lastEntry finds the last entry of an index that is not zero, and how many there are. The file is
+// not changed.
+func (op *opening) lastEntry(s *segment, suffix string, size int64) (entry []byte, n int64, err error) {
+	if !op.files.has(s.base, suffix) {
+		return nil, 0, fmt.Errorf("%w: there is no %s", errDoubtful, suffix)
+	}
+	fd, err := op.k.Open(op.p.path(s.base, suffix), readOnly, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer closeQuietly(op.k, fd)
+	bytes, err := op.k.Size(fd)
+	if err != nil {
+		return nil, 0, err
+	}
+	if bytes%size != 0 || bytes > math.MaxInt32 {
+		return nil, 0, fmt.Errorf("%w: the %s has %d bytes", errDoubtful, suffix, bytes)
+	}
+	entry = make([]byte, size)
+	used := func(i int64) bool {
+		err = errors.Join(err, readFull(op.k, fd, entry, i*size))
+		return !allZero(entry)
+	}
+	n = bytes / size
+	if n > 0 && !used(n-1) { // what Kafka preallocated: find where the zeros begin
+		lo, hi := int64(0), n-1
+		for lo < hi {
+			if mid := (lo + hi) / 2; used(mid) {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+		}
+		n = lo
+	}
+	if n > 0 {
+		used(n - 1)
+	}
+	return entry, n, err
+}
+
+// trustActive opens the last segment after a clean shutdown: from the last index entry on the batches' headers are
+// read, which gives the log's end; they must end where the file does.
+func (op *opening) trustActive(s *segment) error {
+	info, err := op.k.Stat(op.p.path(s.base, logSuffix))
+	if err != nil {
+		return err
+	}
+	s.size = info.Size
+	last, err := op.trustIndexes(s, -1)
+	if err != nil {
+		return err
+	}
+	a := active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, allocated: s.size}
+	from := int64(0)
+	if last.indexOK {
+		from = int64(last.index.position)
+	}
+	if last.timeOK {
+		a.lastTime, a.maxTimestamp, a.maxRelative = last.time, last.time.timestamp, last.time.relative
+	}
+	next, end := s.base, int64(0)
+	err = op.eachHeader(s.base, from, func(_ *logReader, pos int64, h header) error {
+		if pos == from && last.indexOK && h.LastOffset() != s.base+int64(last.index.relative) || h.BaseOffset() < next || h.LastOffset()-s.base > math.MaxInt32 {
+			return fmt.Errorf("%w: a batch at position %d has offset %d", errDoubtful, pos, h.BaseOffset())
+		}
+		if h.MaxTimestamp() > a.maxTimestamp {
+			a.maxTimestamp, a.maxRelative = h.MaxTimestamp(), int32(h.LastOffset()-s.base)
+		}
+		next, end = h.NextOffset(), pos+batchBytes(h)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if end != s.size {
+		return fmt.Errorf("%w: its batches end at %d, the file at %d", errDoubtful, end, s.size)
+	}
+	a.sinceEntry = s.size - from
+	if a.firstTimestamp, err = op.firstTimestamp(s); err != nil {
+		return err
+	}
+	op.p.active, op.p.next = a, next
+	return nil
+}
+
+// firstTimestamp is the max timestamp of a segment's first batch, -1 if it is empty.
+func (op *opening) firstTimestamp(s *segment) (int64, error) {
+	first := int64(-1)
+	err := op.eachHeader(s.base, 0, func(_ *logReader, _ int64, h header) error {
+		first = h.MaxTimestamp()
+		return errStop
+	})
+	return first, err
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+// eachHeader calls f with the header of each batch of a segment, from one that begins at position on, until
+// there is no whole batch or f fails; errStop ends it without an error.
+func (op *opening) eachHeader(base, position int64, f func(r *logReader, position int64, h header) error) error {
+	r, err := openLog(op.k, op.p.path(base, logSuffix), -1)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for position < r.size {
+		h, err := r.header(position)
+		if errors.Is(err, errNoBatch) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		size := batchBytes(h)
+		if err := f(r, position, h); err != nil {
+			if errors.Is(err, errStop) {
+				return nil
+			}
+			return err
+		}
+		position += size
+	}
+	return nil
+}
+
+// validate reads a segment whole, cuts it behind its last good batch, and writes its indexes anew.
+// end is where the next segment begins, or -1.
+func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
+	r, err := openLog(op.k, op.p.path(s.base, logSuffix), -1)
+	if err != nil {
+		return false, err
+	}
+	defer r.close()
+	op.report.SegmentsScanned++
+	op.p.touched = true
+	a := active{indexBuilder: newIndexBuilder(), firstTimestamp: -1}
+	next, position := s.base, int64(0)
+	var torn error
+	for position < r.size {
+		b, err := r.batch(position)
+		if err == nil {
+			err = fits(b, s.base, next, end)
+		}
+		if errors.Is(err, errNoBatch) {
+			torn = err
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		if position == 0 {
+			a.firstTimestamp = b.MaxTimestamp()
+		}
+		a.add(position, len(b), int32(b.LastOffset()-s.base), b.MaxTimestamp(), op.p.config.IndexIntervalBytes)
+		if op.p.epochs.assignSeen(b.LeaderEpoch(), b.BaseOffset()) {
+			op.p.epochsChanged = true
+		}
+		position += int64(len(b))
+		next = b.NextOffset()
+		op.progressed(int64(len(b)))
+	}
+	s.size = position
+	op.report.BytesScanned += position
+	if torn != nil {
+		cut = true
+		op.report.BytesCut += r.size - position
+		op.report.note("segment %d is cut from %d to %d bytes: %v", s.base, r.size, position, torn)
+	}
+	a.allocated = position
+	a.addTime()
+	if err := op.writeIndexes(s, &a); err != nil {
+		return cut, err
+	}
+	op.p.active, op.p.next = a, next
+	return cut, nil
+}
+
+// fits checks a batch against its place in the log.
+func fits(b protocol.Batch, base, next, end int64) error {
+	switch {
+	case b.BaseOffset() < next:
+		return fmt.Errorf("%w: its offset is %d where %d is next", errNoBatch, b.BaseOffset(), next)
+	case b.LastOffset()-base > math.MaxInt32:
+		return fmt.Errorf("%w: its offset %d is too far from the segment's", errNoBatch, b.LastOffset())
+	case end >= 0 && b.LastOffset() >= end:
+		return fmt.Errorf("%w: its offset %d belongs to the next segment", errNoBatch, b.LastOffset())
+	}
+	return nil
+}
+
+// writeIndexes writes a validated segment's indexes and cuts the log to its size.
+func (op *opening) writeIndexes(s *segment, a *active) error {
+	c := closingFiles{path: op.p.path(s.base, ""), size: s.size, index: a.index, time: a.time}
+	if err := c.finish(op.k, false); err != nil {
+		return err
+	}
+	s.entries, s.timeEntries = int32(len(a.index)), int32(len(a.time))
+	a.index, a.time = nil, nil
+	return nil
+}
+
+func (op *opening) progressed(n int64) {
+	op.done += n
+	op.since += n
+	if op.since >= progressBytes && op.o.Progress != nil {
+		op.since = 0
+		op.o.Progress(Progress{Partition: op.p.id, DoneBytes: op.done, TotalBytes: max(op.total, op.done)})
+	}
+}

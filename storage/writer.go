@@ -1,0 +1,387 @@
+package storage
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/ring"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is the door, as helpers get it.
+type kernel = ring.Kernel
+
+// Writer is how queued batches get into the page cache: by a WRITEV in the ring, which costs the turn nothing
+// where the file system writes without a worker (XFS), or by pwritev(2) in place, which is many
+// times faster where it does not (ext4).
+type Writer uint8
+
+// The writers. WriterAuto is for settings: [ProbeWriter] chooses.
+const (
+	WriterAuto Writer = iota
+	WriterRing
+	WriterInline
+)
+
+// String is the setting's value.
+func (w Writer) String() string { return [...]string{"auto", "ring", "inline"}[w] }
+
+// ParseWriter reads what String writes.
+func ParseWriter(s string) (Writer, error) {
+	for w := WriterAuto; w <= WriterInline; w++ {
+		if w.String() == s {
+			return w, nil
+		}
+	}
+	return WriterAuto, errors.New("the writer is one of auto, ring, inline")
+}
+
+// maxIovecs is the most pieces of one write (IOV_MAX).
+const maxIovecs = 1024
+
+const iovecBytes = int(unsafe.Sizeof(unix.Iovec{}))
+
+// writing is a partition's queue of appends and the write in flight.
+type writing struct {
+	queued appendList
+	flight appendList
+	bytes  int            // of the write in flight
+	file   *File          // retained for the write in flight
+	iovecs *reactor.Block // of the write in flight, or nil
+}
+
+// Tags of ring requests.
+const (
+	tagWrite = iota
+	tagSync
+)
+
+// Complete implements reactor.Completion.
+func (p *Partition) Complete(tag uint64, res int32, _ uint32) {
+	if tag == tagSync {
+		p.synced(res)
+		return
+	}
+	p.state = idle
+	w := &p.writing
+	if w.iovecs != nil {
+		w.iovecs.Release()
+		w.iovecs = nil
+	}
+	errno := syscall.Errno(0)
+	if res < 0 {
+		res, errno = 0, syscall.Errno(-res)
+	}
+	if errno == syscall.EAGAIN || errno == syscall.EINTR { // nothing was written: do it in place
+		p.requeue()
+	} else {
+		p.wrote(int(res), errno)
+	}
+	if !w.queued.empty() {
+		p.store.markDirty(p)
+	}
+	p.quieted()
+}
+
+// requeue puts the write in flight back at the head of the queue.
+func (p *Partition) requeue() {
+	w := &p.writing
+	w.file.Release()
+	w.file = nil
+	w.flight.take(&w.queued)
+	w.queued, w.flight = w.flight, appendList{}
+}
+
+// write starts what the partition's queue allows: called at the end of the turn.
+func (p *Partition) write() {
+	for p.state == idle && !p.writing.queued.empty() {
+		if p.trouble == mustCut {
+			p.cut()
+			return
+		}
+		if !p.writeOnce() {
+			return
+		}
+	}
+}
+
+// writeOnce writes as many of the queued batches as one write and one segment take. It returns false if
+// the rest has to wait.
+func (p *Partition) writeOnce() bool {
+	w := &p.writing
+	n, bytes := p.gather(p.store.iovecs())
+	if n == 0 {
+		if w.flight.empty() {
+			p.roll()
+			return false
+		}
+		p.wrote(0, 0) // only duplicates, whose originals are written
+		return true
+	}
+	s := p.activeSegment()
+	f, err := p.store.files.get(p, s, logFile)
+	if err != nil {
+		p.store.note("the log of %s could not be opened: %v", &p.id, err)
+		p.wrote(0, syscall.EIO)
+		return true
+	}
+	f.Retain()
+	w.file, w.bytes = f, bytes
+	if p.store.writer == WriterRing {
+		p.submitWrite(n)
+		return false
+	}
+	done, errno := p.store.core.Kernel.WriteNow(f.fd, p.store.iovecs()[:n], s.size)
+	p.store.Stats.InlineWrites++
+	for errno == syscall.EINTR {
+		done, errno = p.store.core.Kernel.WriteNow(f.fd, p.store.iovecs()[:n], s.size)
+	}
+	p.wrote(done, errno)
+	return true
+}
+
+// gather moves queued appends into flight, and their batches into iovecs, until those are full or
+// a batch needs a new segment.
+func (p *Partition) gather(iovecs []unix.Iovec) (n, bytes int) {
+	w := &p.writing
+	size := p.activeSegment().size
+	nowMillis := p.store.core.Wall / 1e6
+	for !w.queued.empty() {
+		a := w.queued.head
+		if !a.duplicate {
+			b := a.Batch
+			if n == len(iovecs) || p.shouldRoll(size+int64(bytes), len(b), b.LastOffset(), b.MaxTimestamp(), nowMillis) {
+				break
+			}
+			if size+int64(bytes) == 0 {
+				p.active.firstTimestamp = b.MaxTimestamp()
+			}
+			iovecs[n].Base = &b[0]
+			iovecs[n].SetLen(len(b))
+			n++
+			bytes += len(b)
+		}
+		w.queued.pop()
+		w.flight.push(a)
+	}
+	return n, bytes
+}
+
+// submitWrite gives the gathered batches to the ring. The kernel reads iovecs when it gets to them, so each write has
+// its own, from the arena; when that is full, the write is of one batch, which needs none.
+func (p *Partition) submitWrite(n int) {
+	w := &p.writing
+	at := uint64(p.activeSegment().size)
+	iovecs := p.store.iovecs()[:n]
+	if n > 1 {
+		if w.iovecs = p.store.core.Arena.Alloc(n * iovecBytes); w.iovecs == nil {
+			p.keepFirst()
+		}
+	}
+	p.state = busy
+	sqe := p.store.core.Submit(p, tagWrite)
+	if w.iovecs == nil {
+		sqe.PrepWrite(w.file.fd, unsafe.Pointer(iovecs[0].Base), uint32(iovecs[0].Len), at)
+	} else {
+		room := unsafe.Slice((*unix.Iovec)(unsafe.Pointer(unsafe.SliceData(w.iovecs.Bytes()))), n)
+		copy(room, iovecs)
+		sqe.PrepWritev(w.file.fd, &room[0], uint32(n), at)
+	}
+	p.store.Stats.RingWrites++
+}
+
+// keepFirst puts all but the first batch in flight back into the queue.
+func (p *Partition) keepFirst() {
+	w := &p.writing
+	var kept appendList
+	for len(w.flight.head.Batch) == 0 || kept.empty() {
+		a := w.flight.pop()
+		kept.push(a)
+		if !a.duplicate {
+			w.bytes = len(a.Batch)
+			break
+		}
+	}
+	w.flight.take(&w.queued)
+	w.queued, w.flight = w.flight, kept
+}
+
+// wrote takes the end of a write in: n bytes of the batches in flight were written at the log's end.
+func (p *Partition) wrote(n int, errno syscall.Errno) {
+	w := &p.writing
+	if errno != 0 || n != w.bytes {
+		if errno == 0 {
+			errno = syscall.ENOSPC // the only reason that a file takes less than it is given
+		}
+		p.writeFailed(errno)
+		return
+	}
+	if w.file != nil {
+		w.file.Release()
+		w.file = nil
+	}
+	w.bytes = 0
+	if n > 0 {
+		p.touched = true
+	}
+	done := w.flight
+	w.flight = appendList{}
+	p.advance(&done)
+	p.settle(done)
+	p.flushIndex(indexFlushEntries)
+	p.preallocate()
+}
+
+// advance enters written batches into the segment, its indexes and the log's end.
+func (p *Partition) advance(done *appendList) {
+	s := p.activeSegment()
+	for a := done.head; a != nil; a = a.next {
+		if a.duplicate {
+			continue
+		}
+		b := a.Batch
+		p.active.add(s.size, len(b), int32(a.end-1-s.base), b.MaxTimestamp(), p.config.IndexIntervalBytes)
+		s.size += int64(len(b))
+		a.endPlace = place{s, s.size, a.end}
+		o := p.offsets
+		o.LogEnd = a.end
+		p.offsets.set(o)
+		p.syncing.unsynced += int64(b.LastOffsetDelta()) + 1
+		if p.syncing.unsynced >= p.config.FlushMessages {
+			a.mustSync = true
+			p.syncing.unsynced = 0
+		}
+	}
+	p.syncLater()
+}
+
+// settle answers appends that are written, as far as none of them, and none before them, waits
+// for an fsync.
+func (p *Partition) settle(done appendList) {
+	p.syncing.waiting.take(&done)
+	if p.trouble == unsyncable {
+		p.refuseUnsynced()
+		return
+	}
+	p.answer()
+	if !p.syncing.waiting.empty() {
+		p.sync(p.offsets.LogEnd)
+	}
+}
+
+// answer answers the appends that wait for nothing more, having moved the high watermark, and then wakes
+// who waits for that.
+func (p *Partition) answer() {
+	var ready appendList
+	waiting := &p.syncing.waiting
+	at := p.visible
+	for a := waiting.head; a != nil && (!a.mustSync || a.end <= p.offsets.RecoveryPoint); a = waiting.head {
+		ready.push(waiting.pop())
+		if a.end > at.offset && !a.duplicate {
+			at = a.endPlace
+		}
+	}
+	moved := at.offset > p.offsets.HighWatermark
+	if moved {
+		p.previous, p.visible = p.visible, at
+		o := p.offsets
+		o.HighWatermark, o.LastStable = at.offset, at.offset
+		p.offsets.set(o)
+	}
+	for !ready.empty() {
+		a := ready.pop()
+		a.LogStart = p.offsets.LogStart
+		a.Owner.Appended(a)
+	}
+	if moved {
+		p.wake()
+	}
+}
+
+// writeFailed refuses the appends in flight and all behind them and takes back what they changed.
+// Whatever reached the file is cut off before anything else is written.
+func (p *Partition) writeFailed(errno syscall.Errno) {
+	w := &p.writing
+	wrote := w.file != nil
+	if wrote {
+		w.file.Release()
+		w.file = nil
+	}
+	w.bytes = 0
+	p.store.Stats.FailedWrites++
+	p.store.note("a write to %s failed: %v", &p.id, errno)
+	if errno == syscall.ENOSPC || errno == syscall.EDQUOT {
+		p.noPreallocation = p.store.core.Now + preallocationPauseNanos
+	}
+	if wrote {
+		p.trouble = max(p.trouble, mustCut)
+		p.cut()
+	}
+	p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+}
+
+// refuseQueued refuses everything that is not written.
+func (p *Partition) refuseQueued(code protocol.ErrorCode) {
+	w := &p.writing
+	refused := w.flight
+	refused.take(&w.queued)
+	w.flight = appendList{}
+	for a := refused.tail; a != nil; a = a.prev {
+		p.forget(a)
+	}
+	p.next = p.offsets.LogEnd
+	if p.epochs.clampEnd(p.next) {
+		p.saveEpochs()
+	}
+	if p.activeSegment().size == 0 {
+		p.active.firstTimestamp = -1
+	}
+	for !refused.empty() {
+		refused.pop().refuse(code, "")
+	}
+}
+
+// cut takes bytes behind the log's end off the file, on a helper. Until then nothing is written.
+func (p *Partition) cut() {
+	s := p.activeSegment()
+	p.state = cutting
+	p.store.core.Offload(&cutJob{p: p, path: p.path(s.base, logSuffix), size: s.size})
+}
+
+type cutJob struct {
+	p    *Partition
+	path string
+	size int64
+	err  error
+}
+
+// Work implements reactor.Job.
+func (j *cutJob) Work(k kernel) reactor.Message {
+	j.err = truncateFile(k, j.path, j.size)
+	return j
+}
+
+// Deliver implements reactor.Message.
+func (j *cutJob) Deliver(*reactor.Core) {
+	p := j.p
+	if p.state == cutting {
+		p.state = idle
+	}
+	if j.err != nil {
+		p.store.note("%s could not be cut back to its last good batch: %v", &p.id, j.err)
+		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+	} else {
+		p.active.allocated = j.size
+		if p.trouble == mustCut {
+			p.trouble = sound
+		}
+	}
+	if !p.writing.queued.empty() {
+		p.store.markDirty(p)
+	}
+	p.quieted()
+}
