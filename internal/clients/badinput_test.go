@@ -343,3 +343,7 @@ func TestAcksZero(t *testing.T) {
 		t.Errorf("an unanswerable error: %s, want closed", outcome0(err))
 	}
 }
+
+func responsePartition(resp kmsg.Response) kmsg.ListOffsetsResponseTopicPartition {
+	return resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
+}

@@ -24,11 +24,12 @@ func startApache(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	cport, err := FreePort()
-	if err != nil {
-		return nil, err
+	if o.controllerPort == 0 {
+		if o.controllerPort, err = FreePort(); err != nil {
+			return nil, err
+		}
 	}
-	conf, err := apacheProperties(o, port, cport)
+	conf, err := apacheProperties(o, port, o.controllerPort)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,8 @@ type Options struct {
 	Env     []string
 	// Ready bounds the wait for the first answer; 0 is 10 s for slipstream and 60 s for Apache.
 	Ready time.Duration
+
+	controllerPort int // of Apache; a restart keeps it
 }
 
 // Broker is one running broker process.
@@ -279,7 +281,7 @@ func (b *Broker) Restart() (*Broker, error) {
 		return nil, errors.New("still running")
 	}
 	o := b.Opts
-	o.Listen = b.Addr
+	o.Listen, o.Kind = b.Addr, b.Kind
 	return Start(o)
 }
 
