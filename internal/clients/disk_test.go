@@ -99,7 +99,7 @@ func TestRefusedStarts(t *testing.T) {
 // wants everything readable from every offset and time afterwards, and sound indexes once the broker has stopped again.
 func TestCorruptIndex(t *testing.T) {
 	harness.OwnBroker(t)
-	corpus, err := harness.GoSource(1, 20_000)
+	corpus, err := harness.GoSource(1, 80_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestCorruptIndex(t *testing.T) {
 func corruptIndex(t *testing.T, corpus *harness.Corpus, damage func(path string) error) {
 	b := harness.StartT(t, harness.Options{})
 	topic := topicName(t, "index")
-	createTopic(t, b, topic, 1, "segment.bytes", "300000", "index.interval.bytes", "1000")
+	createTopic(t, b, topic, 1, "segment.bytes", "1048576", "index.interval.bytes", "1000")
 	if err := harness.KgoProduce(b.Addr, topic, "none", corpus, kgo.ProducerBatchMaxBytes(8<<10)); err != nil {
 		t.Fatal(err)
 	}
