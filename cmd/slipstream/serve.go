@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"slipstream/internal/broker"
+	"slipstream/internal/config"
+	"slipstream/reactor"
+	"slipstream/ring"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	dataDir, listen, file, logLevel string
+	sets                            []string
+	cores                           int
+}
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the broker in the foreground",
+		Long: "Run the broker in the foreground, without root. Flags win over --set, --set over the file,\n" +
+			"the file over defaults. SIGTERM or SIGINT stops it cleanly, a second one at once.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return serve(f) },
+	}
+	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory; made if it is not there (default: log.dirs)")
+	c.Flags().StringVar(&f.listen, "listen", "", "host:port to listen on; port 0 lets the kernel choose (default: listeners)")
+	c.Flags().StringVar(&f.file, "config", "", "a file with Kafka's server.properties names")
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "name=value, a setting; may be repeated")
+	c.Flags().IntVar(&f.cores, "cores", 0, "cores to run (default: slipstream.cores)")
+	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+func serve(f serveFlags) error {
+	log, err := newLogger(f.logLevel)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(f.file, f.sets)
+	if err != nil {
+		return err
+	}
+	if f.cores > 0 {
+		if err := cfg.Set("slipstream.cores", fmt.Sprint(f.cores)); err != nil {
+			return err
+		}
+	}
+	if names := cfg.Warnings(); len(names) > 0 {
+		log.Warn("settings that are accepted and change nothing here", "names", strings.Join(names, " "))
+	}
+	settings, err := broker.SettingsFrom(cfg, f.dataDir, f.listen, raiseDescriptors())
+	if err != nil {
+		return err
+	}
+	kernel, err := ring.Open(cfg.Get("slipstream.ring.kernel"))
+	if err != nil {
+		return err
+	}
+	// Cores are threads that sit in the kernel: without a P of its own for each a
+	// core that comes back waits for the scheduler.
+	helpers := int(cfg.Int("slipstream.helpers"))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+2))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process
+	}()
+	return broker.Serve(ctx, settings, kernel, reactor.NewHelpers(helpers), log, func(r broker.Report) {
+		printScreen(os.Stderr, r)
+	})
+}
+
+func newLogger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}
+
+// raiseDescriptors raises the soft limit of open files to the hard one and
+// returns what is in force.
+func raiseDescriptors() uint64 {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 1024
+	}
+	if r.Cur < r.Max {
+		raised := unix.Rlimit{Cur: r.Max, Max: r.Max}
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			r = raised
+		}
+	}
+	return r.Cur
+}
+
+// printScreen is what a start shows.
+func printScreen(w io.Writer, r broker.Report) {
+	state := "new"
+	switch {
+	case r.Partitions > 0 && r.Clean:
+		state = "clean"
+	case r.Partitions > 0:
+		state = fmt.Sprintf("recovered: %d segments scanned (%d MiB), %d bytes of a torn tail cut, %d indexes rebuilt",
+			r.Recovered.SegmentsScanned, r.Recovered.BytesScanned>>20, r.Recovered.BytesCut, r.Recovered.IndexesRebuilt)
+	}
+	fmt.Fprintf(w, "slipstream %s, listening on %s\n", version, strings.Join(r.Addresses, ", "))
+	fmt.Fprintf(w, "  node      %d of cluster %s\n", r.NodeID, r.ClusterID)
+	fmt.Fprintf(w, "  data      %s (%s); %d topics, %d partitions; ready in %d ms\n", r.DataDir, state, r.Topics, r.Partitions, r.TookMillis)
+	fmt.Fprintf(w, "  cores     %d, io_uring level %s\n", r.Cores, r.Level)
+	fmt.Fprintf(w, "  writer    %s\n", r.Writer)
+	address := r.Addresses[0]
+	if host, port, err := net.SplitHostPort(address); err == nil && (host == "0.0.0.0" || host == "::") {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	fmt.Fprintf(w, "try it      echo hello | kcat -b %s -t greetings -P && kcat -b %s -t greetings -C -e\n", address, address)
+}

@@ -1,0 +1,296 @@
+package broker
+
+import (
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// Produce (0), versions 3-13; 0-2 are advertised and refused, as in Apache
+// Kafka 4: librdkafka takes a higher minimum for a broker that is too old.
+//
+// Departures from Kafka: a transactional batch is refused with INVALID_TXN_STATE
+// until transactions are served.
+//
+// The request's core checks every batch (header, CRC, records), then hands it to
+// the core that owns the partition: a plain call, or one message there and one
+// back. The batches themselves are not copied: they stay in the connection's
+// receive block, which the request holds until it is finished, and are written
+// to the log from there. Compressed batches are opened by a helper, off the
+// core; nothing of what is unpacked is kept.
+
+// produceOp is one Produce request. It is pooled.
+type produceOp struct {
+	home    *Shard
+	req     *reactor.Request
+	decoded protocol.ProduceRequest
+	corrID  int32
+	parts   []producePart
+	pending int // parts not yet answered
+	held    bool
+	next    *produceOp
+}
+
+// producePart is one partition's share of a request: a message to the partition's
+// core and back.
+type producePart struct {
+	op     *produceOp
+	index  int32
+	key    partitionKey
+	topic  *topicState
+	owner  *Shard
+	batch  protocol.Batch
+	result protocol.ProduceResult
+	append storage.Append
+	stage  produceStage
+
+	rules     protocol.Rules // as they were when the request came, for the helper
+	nowMillis int64
+	verdict   protocol.Verdict
+}
+
+type produceStage uint8
+
+const (
+	produceChecking produceStage = iota // on a helper
+	produceOwner                        // on its way to, or on, the partition's core
+	produceHome                         // on its way back
+)
+
+func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition {
+	op := s.takeProduce()
+	op.req, op.corrID = r, h.CorrelationID
+	if err := op.decoded.Decode(h.Version, body); err != nil {
+		s.putProduce(op)
+		return s.refuse(r, "unreadable produce request")
+	}
+	op.collect()
+	op.held = false
+	op.pending = len(op.parts) + 1
+	for i := range op.parts {
+		op.parts[i].check()
+	}
+	held := op.held
+	op.answered()
+	if held {
+		return reactor.Hold
+	}
+	return reactor.Next
+}
+
+// collect makes a part of every partition of the request, in order.
+func (op *produceOp) collect() {
+	op.parts = growParts(op.parts, op.decoded.PartitionCount)
+	code := op.refusal()
+	var t protocol.ProduceTopic
+	var q protocol.ProducePartition
+	i := 0
+	for op.decoded.NextTopic(&t) {
+		topic, topicCode := op.home.findTopic(t.Name, t.ID, op.decoded.Version >= 13)
+		for op.decoded.NextPartition(&q) {
+			p := &op.parts[i]
+			i++
+			p.op, p.index, p.topic = op, q.Index, topic
+			p.batch = q.Records
+			p.result = protocol.ProduceResult{
+				Index: q.Index, Code: code, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1,
+			}
+			switch {
+			case code != protocol.NONE:
+			case topicCode != protocol.NONE:
+				p.result.Code = topicCode
+			case q.Index < 0 || int(q.Index) >= topic.partitions:
+				p.result.Code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+			default:
+				p.key = partitionKey{topic.id, q.Index}
+				p.owner = op.home.broker.shards[op.home.broker.ownerOf(p.key)]
+			}
+		}
+	}
+}
+
+// refusal is the error, if any, that the whole request is answered with.
+func (op *produceOp) refusal() protocol.ErrorCode {
+	if op.decoded.Acks < -1 || op.decoded.Acks > 1 {
+		return protocol.INVALID_REQUIRED_ACKS
+	}
+	if op.decoded.TransactionalID != nil {
+		return protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+	}
+	return protocol.NONE
+}
+
+// check validates the part's batch and sends it on its way.
+func (p *producePart) check() {
+	if p.result.Code != protocol.NONE {
+		p.op.answered()
+		return
+	}
+	if p.op.decoded.Acks == -1 && p.topic.minInsyncReplicas > 1 {
+		p.refuse(protocol.NOT_ENOUGH_REPLICAS, "")
+		return
+	}
+	batch, code := protocol.CheckProduced(p.batch, p.op.decoded.Version, &p.topic.rules)
+	if code != protocol.NONE {
+		p.refuse(code, "")
+		return
+	}
+	if batch.IsTransactional() {
+		p.refuse(protocol.INVALID_TXN_STATE, "")
+		return
+	}
+	p.batch = batch
+	p.rules, p.nowMillis = p.topic.rules, p.op.home.core.Wall/1e6
+	if batch.Codec() != protocol.None {
+		p.op.held = true
+		p.stage = produceChecking
+		p.op.home.core.Offload(p)
+		return
+	}
+	p.settle(protocol.CheckRecords(batch, &p.rules, p.nowMillis))
+}
+
+// settle takes the verdict on the records: the batch goes on, or its producer is
+// told which records were at fault.
+func (p *producePart) settle(v protocol.Verdict) {
+	if v.Code != protocol.NONE {
+		p.result.RecordErrors, p.result.Message = v.Errors, v.Message
+		p.refuse(v.Code, v.Message)
+		return
+	}
+	v.Settle(p.batch, &p.rules, p.nowMillis)
+	p.forward()
+}
+
+// Work implements reactor.Job: a helper unpacks a compressed batch to check what
+// is in it.
+func (p *producePart) Work(kernel) reactor.Message {
+	scratch := scratches.Get().(*protocol.Scratch)
+	p.verdict = protocol.CheckCompressed(p.batch, &p.rules, p.nowMillis, scratch)
+	scratches.Put(scratch)
+	return p
+}
+
+// Deliver implements reactor.Message for each of the part's ways.
+func (p *producePart) Deliver(*reactor.Core) {
+	switch p.stage {
+	case produceChecking:
+		p.settle(p.verdict)
+	case produceOwner:
+		p.hand()
+	case produceHome:
+		p.op.answered()
+	}
+}
+
+// forward takes the part to the core that owns the partition.
+func (p *producePart) forward() {
+	p.stage = produceOwner
+	if p.owner == p.op.home {
+		p.hand()
+		return
+	}
+	p.op.home.core.Send(p.owner.core, p)
+}
+
+// hand gives the batch to the partition, on the partition's core.
+func (p *producePart) hand() {
+	hosted := p.owner.hosted[p.key]
+	if hosted == nil || hosted.log == nil {
+		p.result.Code = protocol.NOT_LEADER_OR_FOLLOWER
+		p.comeBack()
+		return
+	}
+	p.append.Batch = p.batch
+	p.append.Owner = p
+	hosted.log.Append(&p.append)
+}
+
+// Appended implements storage.AppendOwner.
+func (p *producePart) Appended(a *storage.Append) {
+	p.result.Code = a.Err
+	if a.Err == protocol.NONE {
+		p.result.BaseOffset, p.result.LogAppendTime, p.result.LogStartOffset = a.BaseOffset, a.LogAppendTime, a.LogStart
+	} else if a.Message != "" {
+		p.result.Message = a.Message
+	}
+	p.comeBack()
+}
+
+func (p *producePart) comeBack() {
+	p.stage = produceHome
+	if p.owner == p.op.home {
+		p.op.answered()
+		return
+	}
+	p.owner.core.Send(p.op.home.core, p)
+}
+
+func (p *producePart) refuse(code protocol.ErrorCode, message string) {
+	p.result.Code, p.result.Message = code, message
+	p.op.answered()
+}
+
+// answered counts a part that has its answer; the last one sends the response.
+func (op *produceOp) answered() {
+	op.pending--
+	if op.pending > 0 {
+		return
+	}
+	op.home.finishProduce(op)
+}
+
+// finishProduce responds, or for acks=0 closes the connection if anything was
+// refused: the only way to tell such a producer (as Kafka does).
+func (s *Shard) finishProduce(op *produceOp) {
+	if op.decoded.Acks == 0 {
+		conn, failed := op.req.Conn, false
+		for i := range op.parts {
+			failed = failed || op.parts[i].result.Code != protocol.NONE
+		}
+		op.req.FinishSilent()
+		s.putProduce(op)
+		if failed {
+			conn.Close()
+		}
+		return
+	}
+	size := op.decoded.ResponseBytes()
+	for i := range op.parts {
+		size += op.parts[i].result.ExtraBytes()
+	}
+	block := s.core.Arena.Alloc(size)
+	if block == nil {
+		s.unansweredProduce.push(op)
+		return
+	}
+	b := op.encode(block.Bytes()[:0])
+	op.req.AddBlock(block, 0, len(b))
+	op.req.Finish()
+	s.putProduce(op)
+}
+
+func (op *produceOp) encode(b []byte) []byte {
+	e := protocol.ProduceEncoder{Version: op.decoded.Version}
+	b = e.Begin(b, op.corrID, op.decoded.TopicCount)
+	var t protocol.ProduceTopic
+	var q protocol.ProducePartition
+	op.decoded.Rewind()
+	i := 0
+	for op.decoded.NextTopic(&t) {
+		b = e.Topic(b, t.Name, t.ID, t.PartitionCount)
+		for op.decoded.NextPartition(&q) {
+			b = e.Partition(b, &op.parts[i].result)
+			i++
+		}
+		b = e.EndTopic(b)
+	}
+	return e.End(b, 0, 0, nil)
+}
+
+func growParts(parts []producePart, n int) []producePart {
+	for cap(parts) < n {
+		parts = append(parts[:cap(parts)], producePart{})
+	}
+	return parts[:n]
+}

@@ -1,0 +1,362 @@
+package broker
+
+import (
+	"unsafe"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// Fetch (1), versions 4-18: long poll that wakes on append, fetch sessions
+// (KIP-227), diverging epochs (KIP-595's truncation detection for consumers).
+//
+// Departures from Kafka: no followers yet (a replica id is answered as a
+// consumer's fetch would be); a partition whose range would pass the response's
+// size limit is left for the next fetch instead of being cut inside a batch.
+//
+// Nothing is copied: the response is a header in the arena and ranges of log
+// files, which the reactor sends with sendfile.
+
+func (s *Shard) serveFetch(r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition {
+	q := &s.fetchRequest
+	if err := q.Decode(h.Version, body); err != nil {
+		return s.refuse(r, "unreadable fetch request")
+	}
+	op := s.takeFetch()
+	op.req, op.version, op.corrID = r, h.Version, h.CorrelationID
+	s.fetching.add(op)
+	op.maxWaitMillis, op.minBytes, op.maxBytes = q.MaxWaitMillis, q.MinBytes, min(q.MaxBytes, s.broker.fetchMaxBytes)
+	op.readCommitted = q.IsolationLevel == 1
+	op.sessionCode = op.openSession(q)
+	if op.sessionCode != protocol.NONE {
+		op.respond()
+		return reactor.Hold
+	}
+	op.resolve()
+	op.assign()
+	op.start()
+	return reactor.Hold
+}
+
+// openSession finds out which partitions the fetch is for: the request's own
+// (sessionless), or a session's, after the request's changes to it.
+func (op *fetchOp) openSession(q *protocol.FetchRequest) protocol.ErrorCode {
+	s := op.home
+	byID := q.Version >= 13
+	now := s.core.Now / 1e6
+	op.full = true
+	switch {
+	case q.SessionEpoch == initialEpoch && q.Version >= 7:
+		s.sessions.remove(q.SessionID)
+		session := newFetchSession(byID)
+		session.update(q, s)
+		if s.sessions.admit(session, now) {
+			op.session, op.sessionID = session, session.id
+			return protocol.NONE
+		}
+	case q.SessionEpoch == finalEpoch || q.Version < 7:
+		s.sessions.remove(q.SessionID)
+	default:
+		session, code := s.sessions.get(q.SessionID, q.SessionEpoch, byID, now)
+		if code != protocol.NONE {
+			return code
+		}
+		session.update(q, s)
+		session.forgetAll(q, s)
+		session.epoch = nextEpoch(session.epoch)
+		op.session, op.sessionID, op.full = session, session.id, false
+		if len(session.partitions) == 0 {
+			s.sessions.remove(session.id)
+			op.sessionID = noSession
+		}
+		return protocol.NONE
+	}
+	op.askSessionless(q)
+	return protocol.NONE
+}
+
+// askSessionless keeps the request's partitions in the op itself.
+func (op *fetchOp) askSessionless(q *protocol.FetchRequest) {
+	for cap(op.asked) < q.PartitionCount {
+		op.asked = append(op.asked[:cap(op.asked)], fetchPartition{})
+	}
+	op.asked = op.asked[:q.PartitionCount]
+	var t protocol.FetchTopic
+	var p protocol.FetchPartition
+	i := 0
+	q.Rewind()
+	for q.NextTopic(&t) {
+		for q.NextPartition(&p) {
+			a := &op.asked[i]
+			*a = fetchPartition{key: keyOf(t.ID, t.Name, p.Index)}
+			a.set(&p)
+			i++
+		}
+	}
+}
+
+// keyOf names a partition; the key's name aliases the request's frame.
+func keyOf(id protocol.UUID, name []byte, partition int32) topicPartition {
+	return topicPartition{id: id, name: unsafe.String(unsafe.SliceData(name), len(name)), partition: partition}
+}
+
+func (a *fetchPartition) set(p *protocol.FetchPartition) {
+	a.currentLeaderEpoch = p.CurrentLeaderEpoch
+	a.fetchOffset = p.FetchOffset
+	a.lastFetchedEpoch = p.LastFetchedEpoch
+	a.logStartOffset = p.LogStartOffset
+	a.maxBytes = p.MaxBytes
+}
+
+func (f *fetchSession) update(q *protocol.FetchRequest, _ *Shard) {
+	var t protocol.FetchTopic
+	var p protocol.FetchPartition
+	q.Rewind()
+	for q.NextTopic(&t) {
+		for q.NextPartition(&p) {
+			f.upsert(keyOf(t.ID, t.Name, p.Index)).set(&p)
+		}
+	}
+}
+
+func (f *fetchSession) forgetAll(q *protocol.FetchRequest, _ *Shard) {
+	var t protocol.ForgottenTopic
+	for q.NextForgotten(&t) {
+		for i := 0; i < t.Len(); i++ {
+			f.forget(keyOf(t.ID, t.Name, t.Partition(i)))
+		}
+	}
+}
+
+// resolve makes a part of each partition asked for and finds its topic.
+func (op *fetchOp) resolve() {
+	if op.session == nil {
+		for i := range op.asked {
+			op.resolveOne(&op.asked[i])
+		}
+		return
+	}
+	for a := op.session.head; a != nil; a = a.next {
+		op.resolveOne(a)
+	}
+}
+
+func (op *fetchOp) resolveOne(a *fetchPartition) {
+	p := op.addPart(a)
+	byID := op.version >= 13
+	topic, code := op.home.findTopicByString(a.key.name, a.key.id, byID)
+	switch {
+	case code != protocol.NONE:
+		p.code = code
+	case a.key.partition < 0 || int(a.key.partition) >= topic.partitions:
+		p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+	default:
+		p.topic = topic
+		p.key = partitionKey{topic.id, a.key.partition}
+	}
+}
+
+// planPart finds the range of the log that answers a part, on its owner's core.
+func (s *Shard) planPart(p *fetchPart) {
+	p.code, p.diverging = protocol.NONE, false
+	p.highWatermark, p.logStart = -1, -1
+	hosted := s.hosted[p.key]
+	if hosted == nil || hosted.log == nil {
+		p.code = protocol.NOT_LEADER_OR_FOLLOWER
+		return
+	}
+	p.leaderEpoch = hosted.leaderEpoch
+	if e := p.asked.currentLeaderEpoch; e >= 0 && e != hosted.leaderEpoch {
+		p.code = protocol.FENCED_LEADER_EPOCH
+		if e > hosted.leaderEpoch {
+			p.code = protocol.UNKNOWN_LEADER_EPOCH
+		}
+		return
+	}
+	offsets := hosted.log.Offsets()
+	if e := p.asked.lastFetchedEpoch; e >= 0 {
+		epoch, end := hosted.log.EndOffsetForEpoch(e)
+		if epoch < 0 || end < 0 {
+			p.code = protocol.OFFSET_OUT_OF_RANGE
+			return
+		}
+		if epoch < e || end < p.asked.fetchOffset {
+			p.diverging, p.divergeEpoch, p.divergeEnd = true, epoch, end
+			p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
+			return
+		}
+	}
+	p.at, p.code = hosted.log.Plan(p.asked.fetchOffset, int(max(p.asked.maxBytes, 0)), true)
+	if p.code == protocol.NONE {
+		p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
+	}
+}
+
+// parkPart makes a part wait for its partition to grow. It returns false if the
+// partition has changed since the part was planned.
+func (s *Shard) parkPart(p *fetchPart) bool {
+	hosted := s.hosted[p.key]
+	if hosted == nil || hosted.log == nil || hosted.log.Offsets().HighWatermark != p.highWatermark {
+		return false
+	}
+	p.waiter.Owner = p
+	p.parked = hosted.log
+	hosted.log.Wait(&p.waiter)
+	return true
+}
+
+// limit keeps the response within its size: parts are served in order, the first
+// with data always, later ones while they fit.
+func (op *fetchOp) limit() {
+	left, first := int(op.maxBytes), true
+	for i := range op.parts {
+		p := &op.parts[i]
+		if p.at.Len == 0 {
+			continue
+		}
+		if !first && (p.at.Len > left || p.at.Len > int(p.asked.maxBytes)) {
+			p.at.File.Release()
+			p.at = storage.Range{}
+			continue
+		}
+		first = false
+		left -= p.at.Len
+	}
+}
+
+// select decides which parts the response names and returns the room its
+// header needs.
+func (op *fetchOp) choose() (bytes int) {
+	bytes = protocol.FetchFixedBytes
+	op.topicGroups = 0
+	var last *fetchPart
+	for i := range op.parts {
+		p := &op.parts[i]
+		p.included = p.asked.worthTelling(p.code, p.highWatermark, p.logStart, p.at.Len) || p.diverging || op.full
+		if !p.included {
+			continue
+		}
+		if last == nil || !sameTopic(last.asked, p.asked) {
+			op.topicGroups++
+			bytes += protocol.FetchTopicBytes + len(p.asked.key.name)
+		}
+		bytes += protocol.FetchPartitionBytes
+		last = p
+	}
+	return bytes
+}
+
+func sameTopic(a, b *fetchPartition) bool {
+	return a.key.id == b.key.id && a.key.name == b.key.name
+}
+
+// respond sends the answer and gives the op back.
+func (op *fetchOp) respond() {
+	s := op.home
+	if op.timer.Armed() {
+		s.core.Cancel(&op.timer)
+	}
+	if !op.chosen {
+		op.limit()
+		op.headerBytes = op.choose()
+		op.chosen = true
+	}
+	block := s.core.Arena.Alloc(op.headerBytes)
+	if block == nil {
+		s.unansweredFetch.push(op)
+		return
+	}
+	op.encode(block)
+	if op.session != nil {
+		op.rotate()
+	}
+	op.req.Finish()
+	s.putFetch(op)
+}
+
+// rotate moves the partitions that returned data to the end of their session.
+func (op *fetchOp) rotate() {
+	for i := range op.parts {
+		if op.parts[i].sent {
+			op.session.moveToEnd(op.parts[i].asked)
+		}
+	}
+}
+
+// encode writes the header into block and adds it, interleaved with the ranges
+// of the log, to the request.
+func (op *fetchOp) encode(block *reactor.Block) {
+	e := protocol.FetchEncoder{Version: op.version}
+	b := block.Bytes()[:0]
+	b = e.Begin(b, op.corrID, 0, op.sessionCode, op.sessionID, op.topicGroups)
+	outside, from := 0, 0
+	var result protocol.FetchResult
+	for i := 0; i < len(op.parts); {
+		first := op.nextIncluded(i)
+		if first == len(op.parts) {
+			break
+		}
+		end, count := op.groupEnd(first)
+		key := &op.parts[first].asked.key
+		b = e.Topic(b, unsafe.Slice(unsafe.StringData(key.name), len(key.name)), key.id, count)
+		for i = first; i < end; i++ {
+			p := &op.parts[i]
+			if !p.included {
+				continue
+			}
+			op.result(p, &result)
+			b = e.Partition(b, &result)
+			if p.at.Len > 0 {
+				block.Retain()
+				op.req.AddBlock(block, from, len(b))
+				from = len(b)
+				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len)
+				outside += p.at.Len
+				p.at = storage.Range{}
+				p.sent = true
+			}
+			b = e.EndPartition(b, &result)
+		}
+		b = e.EndTopic(b)
+	}
+	b = e.End(b, 0, outside, nil)
+	op.req.AddBlock(block, from, len(b))
+}
+
+func (op *fetchOp) nextIncluded(i int) int {
+	for i < len(op.parts) && !op.parts[i].included {
+		i++
+	}
+	return i
+}
+
+// groupEnd finds where the topic of parts[first] ends and how many of its parts
+// are included.
+func (op *fetchOp) groupEnd(first int) (end, count int) {
+	for end = first; end < len(op.parts); end++ {
+		if !op.parts[end].included {
+			continue
+		}
+		if !sameTopic(op.parts[first].asked, op.parts[end].asked) {
+			break
+		}
+		count++
+	}
+	return end, count
+}
+
+func (op *fetchOp) result(p *fetchPart, r *protocol.FetchResult) {
+	*r = protocol.FetchResult{
+		Index: p.asked.key.partition, Code: p.code,
+		HighWatermark: p.highWatermark, LastStableOffset: p.highWatermark, LogStartOffset: p.logStart,
+		AbortedKnown: op.readCommitted && p.code == protocol.NONE, PreferredReadReplica: -1,
+		RecordsBytes: p.at.Len,
+	}
+	if p.diverging {
+		r.DivergingEpoch = protocol.EpochOffset{Epoch: p.divergeEpoch, Offset: p.divergeEnd, Present: true}
+	}
+	if p.code == protocol.FENCED_LEADER_EPOCH || p.code == protocol.NOT_LEADER_OR_FOLLOWER {
+		r.CurrentLeader = protocol.Leader{ID: op.home.broker.nodeID, Epoch: p.leaderEpoch, Known: p.leaderEpoch >= 0}
+	}
+}

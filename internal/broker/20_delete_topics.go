@@ -1,0 +1,29 @@
+package broker
+
+import (
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DeleteTopics (20), versions 1-6, by name and (v6) by id. The partitions'
+// directories are renamed at once and removed after file.delete.delay.ms.
+
+func (s *Shard) serveDeleteTopics(c *call) {
+	req := c.body.(*kmsg.DeleteTopicsRequest)
+	var resp *kmsg.DeleteTopicsResponse
+	s.propose(func(ctl *metadata.Controller) (records []metadata.Record) {
+		resp, records = ctl.DeleteTopics(req)
+		return records
+	}, func(code protocol.ErrorCode) {
+		if code != protocol.NONE {
+			for i := range resp.Topics {
+				if resp.Topics[i].ErrorCode == 0 {
+					resp.Topics[i].ErrorCode = int16(code)
+				}
+			}
+		}
+		c.reply(resp)
+	})
+}

@@ -1,0 +1,60 @@
+// Package broker is slipstream's broker: dispatch, one file per API key, the
+// controller, start-up and shutdown. Everything that runs per request belongs to
+// one core (see Shard); broker.go, open.go and serve.go are what surrounds the
+// cores.
+package broker
+
+import (
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+)
+
+// Broker is one node: its identity, its cores and what they have in common.
+// Its fields do not change once the cores run, but for the atomic ones.
+type Broker struct {
+	log      *slog.Logger
+	settings Settings
+	kernel   kernel
+	dir      string
+	lock     int // descriptor that holds .lock
+
+	clusterID   string
+	directoryID protocol.UUID
+	epoch       int32 // the metadata log's, as of this start
+
+	nodeID         int32
+	advertisedHost string
+	advertisedPort int32
+	bound          netip.AddrPort
+	listeners      []int // one descriptor per core
+
+	autoCreate        bool
+	fetchMaxBytes     int32
+	fetchSessionSlots int
+
+	shards   []*Shard
+	cores    []*reactor.Core
+	report   Report
+	quiet    atomic.Int32 // cores without connections, while stopping
+	resigned atomic.Bool  // this node is out of service: cores may close
+	failure  atomic.Pointer[error]
+	onFatal  func()
+}
+
+// fatal stops the broker for an error that it cannot go on after.
+func (b *Broker) fatal(err error) {
+	b.log.Error("stopping", "error", err)
+	if b.failure.CompareAndSwap(nil, &err) && b.onFatal != nil {
+		b.onFatal()
+	}
+}
+
+// Cores returns the broker's cores, for whoever turns them.
+func (b *Broker) Cores() []*reactor.Core { return b.cores }
+
+// Address is where the broker listens.
+func (b *Broker) Address() netip.AddrPort { return b.bound }

@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/valyala/bytebufferpool"
+)
+
+// call is one control-plane request on its way through a handler. It may be
+// answered at once or later, from the core that received it, exactly once.
+type call struct {
+	shard  *Shard
+	req    *reactor.Request
+	header protocol.Header
+	body   kmsg.Request
+
+	waiting *bytebufferpool.ByteBuffer // an encoded response that found the arena full
+	next    *call
+}
+
+// reply encodes resp in the request's version and finishes the request.
+func (c *call) reply(resp kmsg.Response) {
+	resp.SetVersion(c.body.GetVersion())
+	buf := bytebufferpool.Get()
+	b := append(buf.B[:0], 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(c.header.CorrelationID))
+	if c.body.IsFlexible() && c.header.APIKey != protocol.KeyAPIVersions {
+		b = append(b, 0) // no tagged fields in the response header
+	}
+	b = resp.AppendTo(b)
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	buf.B = b
+	if !c.send(buf) {
+		c.waiting = buf
+		c.shard.unsent.push(c)
+	}
+}
+
+// send copies the encoded response to memory that the kernel may read and
+// finishes the request. It returns false when the arena has no room now.
+func (c *call) send(buf *bytebufferpool.ByteBuffer) bool {
+	block := c.shard.core.Arena.Alloc(len(buf.B))
+	if block == nil {
+		return false
+	}
+	copy(block.Bytes(), buf.B)
+	c.req.AddBlock(block, 0, len(buf.B))
+	bytebufferpool.Put(buf)
+	c.waiting = nil
+	c.req.Finish()
+	return true
+}
+
+// callQueue is an intrusive queue of calls.
+type callQueue struct{ head, tail *call }
+
+func (q *callQueue) push(c *call) {
+	c.next = nil
+	if q.tail == nil {
+		q.head = c
+	} else {
+		q.tail.next = c
+	}
+	q.tail = c
+}
+
+// resend tries again what found the arena full, in order.
+func (q *callQueue) resend() {
+	for q.head != nil && q.head.send(q.head.waiting) {
+		q.head = q.head.next
+		if q.head == nil {
+			q.tail = nil
+		}
+	}
+}
+
+func cloneString(s string) string { return strings.Clone(s) }

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"slipstream/protocol"
+	"slipstream/reactor"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// api is one row of the table of what this broker serves. Each handler lives in
+// the file named for its key.
+type api struct {
+	key      int16
+	min, max int16
+	// advertisedMin is what ApiVersions says, where it differs from min: Produce
+	// advertises 0 because librdkafka takes a higher minimum for an old broker.
+	advertisedMin int16
+	// hot decodes the body itself, without allocation. Everything else is decoded
+	// by kmsg into a call.
+	hot  func(s *Shard, r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition
+	cold func(s *Shard, c *call)
+}
+
+// apis is what is served, in the order in which ApiVersions lists it.
+// The version ranges are Apache Kafka 4.3's.
+var apis []api
+
+// apiByKey finds a row by key; the keys are small.
+var apiByKey [apiKeys]*api
+
+// apiKeys is more than the highest API key there is.
+const apiKeys = 128
+
+func init() {
+	apis = []api{
+		{key: 0, min: 3, max: 13, advertisedMin: 0, hot: (*Shard).serveProduce},
+		{key: 1, min: 4, max: 18, advertisedMin: 4, hot: (*Shard).serveFetch},
+		{key: 2, min: 1, max: 11, advertisedMin: 1, cold: (*Shard).serveListOffsets},
+		{key: 3, min: 0, max: 13, advertisedMin: 0, cold: (*Shard).serveMetadata},
+		{key: 18, min: 0, max: 4, advertisedMin: 0, cold: (*Shard).serveAPIVersions},
+		{key: 19, min: 2, max: 7, advertisedMin: 2, cold: (*Shard).serveCreateTopics},
+		{key: 20, min: 1, max: 6, advertisedMin: 1, cold: (*Shard).serveDeleteTopics},
+		{key: 22, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveInitProducerID},
+		{key: 23, min: 2, max: 4, advertisedMin: 2, cold: (*Shard).serveOffsetForLeaderEpoch},
+		{key: 32, min: 1, max: 4, advertisedMin: 1, cold: (*Shard).serveDescribeConfigs},
+		{key: 37, min: 0, max: 3, advertisedMin: 0, cold: (*Shard).serveCreatePartitions},
+		{key: 44, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveIncrementalAlterConfigs},
+		{key: 60, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDescribeCluster},
+		{key: 75, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDescribeTopicPartitions},
+	}
+	for i := range apis {
+		apiByKey[apis[i].key] = &apis[i]
+	}
+}
+
+// maxColdFrameBytes bounds the requests that kmsg decodes. It believes an array
+// length as long as that many bytes remain, and an element in memory is up to a
+// hundred times its smallest encoding; no real admin request comes near this.
+const maxColdFrameBytes = 4 << 20
+
+// Request serves one frame. An unreadable or unserved request closes its
+// connection, as in Kafka: there is no response format to answer in.
+func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
+	h, body, err := protocol.ParseHeader(r.Payload)
+	if err != nil {
+		return s.refuse(r, "unreadable request header")
+	}
+	var row *api
+	if h.APIKey >= 0 && int(h.APIKey) < len(apiByKey) {
+		row = apiByKey[h.APIKey]
+	}
+	if row == nil {
+		return s.refuseUnserved(r, h)
+	}
+	if h.Version < row.min || h.Version > row.max {
+		if h.APIKey == protocol.KeyAPIVersions {
+			return s.answerUnsupportedAPIVersions(r, h)
+		}
+		return s.refuse(r, "unsupported request version")
+	}
+	s.requests[h.APIKey]++
+	if row.hot != nil {
+		return row.hot(s, r, h, body)
+	}
+	if len(body) > maxColdFrameBytes {
+		return s.refuse(r, "admin request too large")
+	}
+	if err := protocol.CheckRequest(h.APIKey, h.Version, body); err != nil {
+		return s.refuse(r, "malformed request body")
+	}
+	c := &call{shard: s, req: r, header: h, body: kmsg.RequestForKey(h.APIKey)}
+	c.body.SetVersion(h.Version)
+	if err := c.body.ReadFrom(body); err != nil {
+		return s.refuse(r, "unreadable request body")
+	}
+	row.cold(s, c)
+	return reactor.Hold
+}
+
+// refuse closes the connection of a request that cannot be answered. The reason
+// is counted and, at debug level, logged.
+func (s *Shard) refuse(r *reactor.Request, reason string) reactor.Disposition {
+	s.refused[reason]++
+	s.broker.log.Debug("closing a connection", "peer", r.Conn.Peer, "reason", reason)
+	conn := r.Conn
+	r.FinishSilent()
+	conn.Close()
+	return reactor.Hold
+}
+
+// refuseUnserved answers the keys whose time has not come (groups, transactions)
+// with UNSUPPORTED_VERSION in their own response format, so that a client that
+// asks without looking at ApiVersions gets an error and not a closed connection.
+func (s *Shard) refuseUnserved(r *reactor.Request, h protocol.Header) reactor.Disposition {
+	resp := unservedResponse(h.APIKey)
+	req := kmsg.RequestForKey(h.APIKey)
+	if resp == nil || req == nil || h.Version < 0 || h.Version > req.MaxVersion() {
+		return s.refuse(r, "unknown request key")
+	}
+	req.SetVersion(h.Version)
+	c := &call{shard: s, req: r, header: h, body: req}
+	c.reply(resp)
+	return reactor.Hold
+}
+
+// unservedResponse is the response of a group or transaction key that says
+// UNSUPPORTED_VERSION, or nil where the format has no place for one.
+func unservedResponse(key int16) kmsg.Response {
+	code := int16(protocol.UNSUPPORTED_VERSION)
+	switch key {
+	case 8, 9, 24, 28, 47: // commits, fetches: errors sit in arrays that an empty answer has not
+		return nil
+	case 10:
+		resp := kmsg.NewPtrFindCoordinatorResponse()
+		resp.ErrorCode, resp.NodeID = code, -1
+		return resp
+	case 11:
+		resp := kmsg.NewPtrJoinGroupResponse()
+		resp.ErrorCode = code
+		return resp
+	case 12:
+		resp := kmsg.NewPtrHeartbeatResponse()
+		resp.ErrorCode = code
+		return resp
+	case 13:
+		resp := kmsg.NewPtrLeaveGroupResponse()
+		resp.ErrorCode = code
+		return resp
+	case 14:
+		resp := kmsg.NewPtrSyncGroupResponse()
+		resp.ErrorCode = code
+		return resp
+	case 16:
+		resp := kmsg.NewPtrListGroupsResponse()
+		resp.ErrorCode = code
+		return resp
+	case 25:
+		resp := kmsg.NewPtrAddOffsetsToTxnResponse()
+		resp.ErrorCode = code
+		return resp
+	case 26:
+		resp := kmsg.NewPtrEndTxnResponse()
+		resp.ErrorCode = code
+		return resp
+	case 68:
+		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
+		resp.ErrorCode = code
+		return resp
+	}
+	return nil
+}

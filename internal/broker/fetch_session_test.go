@@ -1,0 +1,155 @@
+package broker
+
+import (
+	"testing"
+
+	"slipstream/protocol"
+)
+
+func testCache(slots int) *sessionCache {
+	next := byte(0)
+	return newSessionCache(slots, func(b []byte) {
+		next++
+		for i := range b {
+			b[i] = 0
+		}
+		b[0] = next
+	})
+}
+
+func sessionWith(partitions ...int32) *fetchSession {
+	s := newFetchSession(false)
+	for _, p := range partitions {
+		s.upsert(topicPartition{name: "t", partition: p})
+	}
+	return s
+}
+
+func TestSessionEpochsAndErrors(t *testing.T) {
+	c := testCache(10)
+	s := sessionWith(0)
+	if !c.admit(s, 0) || s.id == noSession || s.epoch != 1 {
+		t.Fatalf("admitted as id %d epoch %d", s.id, s.epoch)
+	}
+	for _, q := range []struct {
+		id, epoch int32
+		byID      bool
+		want      protocol.ErrorCode
+	}{
+		{s.id, 1, false, protocol.NONE},
+		{s.id, 2, false, protocol.INVALID_FETCH_SESSION_EPOCH},
+		{s.id + 1, 1, false, protocol.FETCH_SESSION_ID_NOT_FOUND},
+		{s.id, 1, true, protocol.FETCH_SESSION_TOPIC_ID_ERROR},
+	} {
+		if _, got := c.get(q.id, q.epoch, q.byID, 0); got != q.want {
+			t.Errorf("get(%d, %d, %v) = %v, want %v", q.id, q.epoch, q.byID, got, q.want)
+		}
+	}
+	for _, q := range [][2]int32{{1, 2}, {1<<31 - 1, 1}, {finalEpoch, finalEpoch}, {0, 1}} {
+		if got := nextEpoch(q[0]); got != q[1] {
+			t.Errorf("nextEpoch(%d) = %d, want %d", q[0], got, q[1])
+		}
+	}
+}
+
+func TestSessionCacheEvictsOnlyTheIdle(t *testing.T) {
+	c := testCache(2)
+	a, b, d := sessionWith(0), sessionWith(0), sessionWith(0)
+	if !c.admit(a, 0) || !c.admit(b, 0) {
+		t.Fatal("two sessions do not fit two slots")
+	}
+	if c.admit(d, sessionEvictionMillis-1) {
+		t.Fatal("a session took the slot of one in use")
+	}
+	if _, code := c.get(a.id, 1, false, sessionEvictionMillis-1); code != protocol.NONE {
+		t.Fatal(code)
+	}
+	if !c.admit(d, sessionEvictionMillis) {
+		t.Fatal("an idle session kept its slot")
+	}
+	if _, code := c.get(b.id, 1, false, 0); code != protocol.FETCH_SESSION_ID_NOT_FOUND {
+		t.Errorf("the session idle the longest is still there: %v", code)
+	}
+	if _, code := c.get(a.id, 1, false, 0); code != protocol.NONE {
+		t.Errorf("the session used last was evicted: %v", code)
+	}
+	if c.admit(newFetchSession(false), 1<<40) {
+		t.Error("a session without partitions took a slot")
+	}
+}
+
+// The order in which a session serves its partitions rotates past those that
+// returned data.
+func TestSessionOrder(t *testing.T) {
+	s := sessionWith(0, 1, 2, 3)
+	order := func() (got []int32) {
+		for p := s.head; p != nil; p = p.next {
+			got = append(got, p.key.partition)
+		}
+		return got
+	}
+	check := func(want ...int32) {
+		t.Helper()
+		got := order()
+		if len(got) != len(want) {
+			t.Fatalf("order %v, want %v", got, want)
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Fatalf("order %v, want %v", got, want)
+			}
+		}
+	}
+	check(0, 1, 2, 3)
+	s.moveToEnd(s.head)
+	check(1, 2, 3, 0)
+	s.forget(topicPartition{name: "t", partition: 2})
+	check(1, 3, 0)
+	s.forget(topicPartition{name: "t", partition: 0})
+	s.upsert(topicPartition{name: "t", partition: 2})
+	check(1, 3, 2)
+	if s.tail.key.partition != 2 || s.tail.next != nil || s.head.prev != nil {
+		t.Error("the list's ends are not its ends")
+	}
+}
+
+// An incremental response carries a partition only when there is news.
+func TestSessionTellsNewsOnly(t *testing.T) {
+	p := newFetchSession(false).upsert(topicPartition{name: "t"})
+	steps := []struct {
+		code          protocol.ErrorCode
+		highWatermark int64
+		logStart      int64
+		bytes         int
+		want          bool
+		why           string
+	}{
+		{protocol.NONE, 0, 0, 0, true, "the first answer"},
+		{protocol.NONE, 0, 0, 0, false, "nothing changed"},
+		{protocol.NONE, 5, 0, 100, true, "records"},
+		{protocol.NONE, 5, 0, 0, false, "nothing since"},
+		{protocol.NONE, 6, 0, 0, true, "the high watermark moved"},
+		{protocol.NONE, 6, 2, 0, true, "the log start moved"},
+		{protocol.NOT_LEADER_OR_FOLLOWER, -1, -1, 0, true, "an error"},
+		{protocol.NOT_LEADER_OR_FOLLOWER, -1, -1, 0, true, "an error is told each time"},
+		{protocol.NONE, 6, 2, 0, true, "good again"},
+		{protocol.NONE, 6, 2, 0, false, "and settled"},
+	}
+	for _, s := range steps {
+		if got := p.worthTelling(s.code, s.highWatermark, s.logStart, s.bytes); got != s.want {
+			t.Errorf("%s: told %v, want %v", s.why, got, s.want)
+		}
+	}
+}
+
+// An incremental fetch of known partitions allocates nothing.
+func TestSessionUpdateDoesNotAllocate(t *testing.T) {
+	s := sessionWith(0, 1, 2)
+	name := []byte("t")
+	if n := testing.AllocsPerRun(100, func() {
+		s.upsert(keyOf(protocol.UUID{}, name, 1)).fetchOffset++
+		s.moveToEnd(s.head)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

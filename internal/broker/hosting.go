@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"fmt"
+
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/ring"
+	"slipstream/storage"
+)
+
+// kernel is the door to the kernel, as helpers get it.
+type kernel = ring.Kernel
+
+// partitionKey names a partition inside the broker.
+type partitionKey struct {
+	topic     protocol.UUID
+	partition int32
+}
+
+// topicState is what a core knows of a topic beyond the image: the settings that
+// its partitions run with. Every core has one for every topic.
+type topicState struct {
+	id         protocol.UUID
+	name       string
+	nameBytes  []byte
+	partitions int
+	settings   storage.Config
+	rules      protocol.Rules // what a produced batch is checked against
+
+	minInsyncReplicas int
+}
+
+// hosted is a partition on the core that owns it.
+type hosted struct {
+	key         partitionKey
+	topic       *topicState
+	leaderEpoch int32
+	log         *storage.Partition // nil while its files are being made
+	gone        bool               // deleted while its files were being made
+}
+
+// ownerOf says which core owns a partition. Partitions of one topic go to
+// neighbouring cores; topics start at different ones.
+func (b *Broker) ownerOf(k partitionKey) int {
+	start := uint32(k.topic[0]) | uint32(k.topic[1])<<8 | uint32(k.topic[2])<<16 | uint32(k.topic[3])<<24
+	return int((start + uint32(k.partition)) % uint32(len(b.shards)))
+}
+
+// apply folds committed records into this core's image and follows them with
+// its partitions.
+func (s *Shard) apply(m *commit) {
+	for _, r := range m.records {
+		if err := s.image.Apply(r); err != nil {
+			// The log is durable and every core folds the same records: a record
+			// that does not fold is a bug, and going on would let cores disagree.
+			s.broker.fatal(fmt.Errorf("metadata record %s does not apply: %w", metadata.RecordName(r), err))
+			return
+		}
+	}
+	s.metadataOffset = m.last
+	for _, r := range m.records {
+		s.follow(m, r)
+	}
+}
+
+// follow does what one committed record asks of this core.
+func (s *Shard) follow(m *commit, r metadata.Record) {
+	switch r := r.(type) {
+	case *metadata.TopicRecord:
+		s.addTopic(protocol.UUID(r.TopicID), r.Name)
+	case *metadata.PartitionRecord:
+		t := s.topics[protocol.UUID(r.TopicID)]
+		if t == nil {
+			return
+		}
+		t.partitions = max(t.partitions, int(r.PartitionID)+1)
+		s.host(m, t, r.PartitionID, r.LeaderEpoch)
+	case *metadata.PartitionChangeRecord:
+		h := s.hosted[partitionKey{protocol.UUID(r.TopicID), r.PartitionID}]
+		t := s.image.TopicByID(r.TopicID)
+		if h == nil || t == nil {
+			return
+		}
+		if p := t.Partition(r.PartitionID); p != nil {
+			h.leaderEpoch = p.LeaderEpoch
+			if h.log != nil {
+				h.log.SetLeaderEpoch(p.LeaderEpoch)
+			}
+		}
+	case *metadata.RemoveTopicRecord:
+		s.removeTopic(protocol.UUID(r.TopicID))
+	case *metadata.ConfigRecord:
+		s.followConfig(r)
+	}
+}
+
+func (s *Shard) addTopic(id protocol.UUID, name string) *topicState {
+	t := &topicState{id: id, name: name, nameBytes: []byte(name)}
+	s.topics[id] = t
+	s.topicsByName[name] = t
+	s.configure(t)
+	return t
+}
+
+// host makes the files of a new partition that this core owns, on a helper.
+func (s *Shard) host(m *commit, t *topicState, partition, leaderEpoch int32) {
+	key := partitionKey{t.id, partition}
+	if s.broker.ownerOf(key) != s.core.ID || s.hosted[key] != nil {
+		return
+	}
+	h := &hosted{key: key, topic: t, leaderEpoch: leaderEpoch}
+	s.hosted[key] = h
+	m.work++
+	s.core.Offload(&makePartition{shard: s, hosted: h, commit: m, settings: t.settings})
+}
+
+// makePartition creates a partition's directory and files on a helper.
+type makePartition struct {
+	shard    *Shard
+	hosted   *hosted
+	commit   *commit
+	settings storage.Config
+	made     *storage.Partition
+	err      error
+}
+
+// Work implements reactor.Job.
+func (j *makePartition) Work(k kernel) reactor.Message {
+	b, h := j.shard.broker, j.hosted
+	id := storage.TopicPartition{Topic: h.topic.name, TopicID: h.key.topic, Partition: h.key.partition}
+	j.made, j.err = storage.Create(k, b.dir+"/"+storage.DirName(h.topic.name, h.key.partition), id, j.settings, h.leaderEpoch)
+	return j
+}
+
+// Deliver implements reactor.Message.
+func (j *makePartition) Deliver(*reactor.Core) {
+	s, h := j.shard, j.hosted
+	switch {
+	case j.err != nil:
+		// The partition stays without a log: clients get KAFKA_STORAGE_ERROR.
+		s.broker.log.Error("a new partition's files could not be made",
+			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
+	case h.gone:
+		s.store.Adopt(j.made)
+		s.discard(j.made)
+	default:
+		h.log = j.made
+		s.store.Adopt(j.made)
+	}
+	j.commit.progressed()
+}
+
+// removeTopic forgets a topic and discards its partitions on this core.
+func (s *Shard) removeTopic(id protocol.UUID) {
+	t := s.topics[id]
+	if t == nil {
+		return
+	}
+	delete(s.topics, id)
+	delete(s.topicsByName, t.name)
+	for i := 0; i < t.partitions; i++ {
+		key := partitionKey{id, int32(i)}
+		h := s.hosted[key]
+		if h == nil {
+			continue
+		}
+		delete(s.hosted, key)
+		h.gone = true
+		if h.log != nil {
+			s.discard(h.log)
+		}
+	}
+}
+
+// discard takes a partition out of service: its waiters are woken, its directory
+// is renamed at once and removed after file.delete.delay.ms.
+func (s *Shard) discard(p *storage.Partition) {
+	s.store.Delete(p, nil)
+}
+
+// followConfig applies a changed setting of a topic, or of the broker, which is
+// every topic's default.
+func (s *Shard) followConfig(r *metadata.ConfigRecord) {
+	switch metadata.ResourceType(r.ResourceType) {
+	case metadata.ResourceTopic:
+		if t := s.topicsByName[r.ResourceName]; t != nil {
+			s.reconfigure(t)
+		}
+	case metadata.ResourceBroker:
+		for _, t := range s.image.Topics() {
+			if state := s.topics[protocol.UUID(t.ID)]; state != nil {
+				s.reconfigure(state)
+			}
+		}
+	}
+}
+
+func (s *Shard) reconfigure(t *topicState) {
+	s.configure(t)
+	for i := 0; i < t.partitions; i++ {
+		if h := s.hosted[partitionKey{t.id, int32(i)}]; h != nil && h.log != nil {
+			h.log.SetConfig(t.settings)
+		}
+	}
+}

@@ -1,0 +1,504 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// Opening a data directory is blocking work, done before any core turns:
+//
+//	.lock -> meta.properties -> metadata log -> image -> partitions -> shards
+//
+// Nothing is written to a directory that turns out to be somebody else's.
+
+// Report is what start-up found, for the screen.
+type Report struct {
+	Addresses  []string
+	NodeID     int32
+	ClusterID  string
+	DataDir    string
+	Cores      int
+	Level      string
+	Writer     string
+	Topics     int
+	Partitions int
+	Recovered  storage.RecoveryReport // of all partitions together
+	Clean      bool                   // the last shutdown was
+	TookMillis int64
+}
+
+// metadataDir is where the metadata log is, in the data directory.
+const metadataDir = "__cluster_metadata-0"
+
+// New opens the data directory and makes the broker's cores, which do not turn
+// yet. helpers run the cores' blocking work. On an error nothing is left open.
+func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Broker, error) {
+	b := &Broker{
+		log: log, settings: s, kernel: k, dir: s.DataDir, lock: -1,
+		nodeID:     s.NodeID,
+		autoCreate: s.AutoCreateTopics, fetchMaxBytes: s.FetchMaxBytes, fetchSessionSlots: s.FetchSessionSlots / max(s.Cores, 1),
+	}
+	begun := k.Monotonic()
+	if err := b.open(helpers); err != nil {
+		b.release()
+		return nil, err
+	}
+	b.report.TookMillis = (k.Monotonic() - begun) / 1e6
+	return b, nil
+}
+
+func (b *Broker) open(helpers reactor.Helpers) error {
+	if err := b.takeDirectory(); err != nil {
+		return err
+	}
+	if err := b.identify(); err != nil {
+		return err
+	}
+	if err := b.bind(); err != nil {
+		return err
+	}
+	b.makeShards(helpers)
+	if err := b.openMetadata(); err != nil {
+		return err
+	}
+	if err := b.chooseWriter(); err != nil {
+		return err
+	}
+	return b.openPartitions()
+}
+
+// release gives back what a failed start took.
+func (b *Broker) release() {
+	for _, fd := range b.listeners {
+		b.kernel.CloseNow(fd)
+	}
+	b.listeners = nil
+	if b.lock >= 0 {
+		b.kernel.Close(b.lock)
+		b.lock = -1
+	}
+}
+
+// takeDirectory makes the data directory if there is none and locks it.
+func (b *Broker) takeDirectory() error {
+	k := b.kernel
+	if err := makeDirs(k, b.dir); err != nil {
+		return fmt.Errorf("data directory %s cannot be made: %w", b.dir, err)
+	}
+	fd, err := storage.Lock(k, b.dir)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return fmt.Errorf("data directory %s is in use by another process: stop that broker first, or choose another --data-dir", b.dir)
+	} else if err != nil {
+		return fmt.Errorf("data directory %s cannot be locked: %w", b.dir, err)
+	}
+	b.lock = fd
+	return nil
+}
+
+// makeDirs is mkdir -p.
+func makeDirs(k kernel, dir string) error {
+	info, err := k.Stat(dir)
+	if err == nil {
+		if !info.Dir {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := makeDirs(k, parent); err != nil {
+			return err
+		}
+	}
+	return k.Mkdir(dir, 0o755)
+}
+
+// identify reads meta.properties, or writes one into a directory that is new.
+func (b *Broker) identify() error {
+	m, err := storage.ReadMetaProperties(b.kernel, b.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := b.checkEmpty(); err != nil {
+			return err
+		}
+		m = storage.MetaProperties{ClusterID: b.settings.ClusterID, NodeID: b.nodeID, DirectoryID: b.randomID()}
+		if m.ClusterID == "" {
+			m.ClusterID = b.randomID().String()
+		}
+		if err = storage.MakeDataDir(b.kernel, b.dir); err == nil {
+			err = storage.WriteMetaProperties(b.kernel, b.dir, m, b.kernel.Wall())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if m.NodeID != b.nodeID {
+		return fmt.Errorf("data directory %s belongs to node %d, and node.id is %d: set node.id=%d, or choose another --data-dir",
+			b.dir, m.NodeID, b.nodeID, m.NodeID)
+	}
+	if b.settings.ClusterID != "" && b.settings.ClusterID != m.ClusterID {
+		return fmt.Errorf("data directory %s belongs to cluster %s, not %s", b.dir, m.ClusterID, b.settings.ClusterID)
+	}
+	b.clusterID, b.directoryID = m.ClusterID, m.DirectoryID
+	return nil
+}
+
+// checkEmpty refuses to make a data directory out of one that holds other things.
+func (b *Broker) checkEmpty() error {
+	entries, err := b.kernel.ReadDir(b.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name != ".lock" && e.Name != "lost+found" {
+			return fmt.Errorf("data directory %s has no meta.properties but is not empty (%s): it is no broker's, choose another --data-dir", b.dir, e.Name)
+		}
+	}
+	return nil
+}
+
+// randomID is a random id as Kafka draws them: never one of the reserved ones,
+// never one whose text begins with a dash (tools would take it for a flag).
+func (b *Broker) randomID() protocol.UUID {
+	for {
+		var u protocol.UUID
+		b.kernel.Random(u[:])
+		u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+		if !strings.HasPrefix(u.String(), "-") {
+			return u
+		}
+	}
+}
+
+// bind opens the listening sockets, one for each core, so that a port in use is
+// known before anything is changed. They are armed when the broker is ready.
+func (b *Broker) bind() error {
+	addr := b.settings.Listen
+	for i := range b.settings.Cores {
+		fd, bound, err := b.kernel.Listen(addr, b.settings.Backlog, b.settings.Cores > 1)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("address %s is in use by another process: stop it, or choose another --listen", addr)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot listen on %s: %w", addr, err)
+		}
+		b.listeners = append(b.listeners, fd)
+		if i == 0 {
+			b.bound, addr = bound, bound
+		}
+	}
+	b.advertisedHost, b.advertisedPort = b.settings.AdvertisedHost, b.settings.AdvertisedPort
+	if b.advertisedHost == "" {
+		b.advertisedHost = b.bound.Addr().Unmap().String()
+	}
+	if b.advertisedPort == 0 {
+		b.advertisedPort = int32(b.bound.Port())
+	}
+	return nil
+}
+
+func (b *Broker) makeShards(helpers reactor.Helpers) {
+	for range b.settings.Cores {
+		b.shards = append(b.shards, newShard(b))
+	}
+	for i, s := range b.shards {
+		cfg := reactor.Config{
+			ID: i, Kernel: b.kernel, Level: b.settings.Level, Wait: b.settings.Wait, SpinNanos: b.settings.SpinNanos,
+			Limits: b.settings.Limits, Helpers: helpers,
+		}
+		if b.settings.Pin {
+			cfg.CPU = i + 1
+		}
+		s.core = reactor.NewCore(cfg, s)
+		b.cores = append(b.cores, s.core)
+	}
+	reactor.Join(b.cores)
+}
+
+// chooseWriter measures how appends reach the page cache fastest on this file
+// system, unless a setting says how, and makes each core's store.
+func (b *Broker) chooseWriter() error {
+	writer := b.settings.Writer
+	if writer == storage.WriterAuto {
+		writer = storage.WriterInline
+	} else {
+		b.report.Writer = writer.String() + " (forced)"
+	}
+	for _, s := range b.shards {
+		s.store = storage.NewStore(s.core, storage.StoreOptions{
+			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
+		})
+	}
+	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)
+	return nil
+}
+
+// opening is one partition to open.
+type opening struct {
+	topic     *topicState
+	partition int32
+	epoch     int32
+	opened    *storage.Partition
+	report    storage.RecoveryReport
+	err       error
+}
+
+// openPartitions opens every partition of the image, several at once, and gives
+// each to its core.
+func (b *Broker) openPartitions() error {
+	work := b.partitionsToOpen()
+	points, notes := storage.ReadCheckpoints(b.kernel, b.dir)
+	for _, note := range notes {
+		b.log.Warn("checkpoint files", "note", note)
+	}
+	var err error
+	b.report.Clean, _, err = storage.TakeCleanShutdown(b.kernel, b.dir)
+	if err != nil {
+		return err
+	}
+	if err := storage.RemoveDeleted(b.kernel, b.dir); err != nil {
+		return err
+	}
+	b.openAll(work, points)
+	for _, o := range work {
+		if o.err != nil {
+			return fmt.Errorf("partition %s-%d cannot be opened: %w", o.topic.name, o.partition, o.err)
+		}
+		b.give(o)
+	}
+	b.report.Topics, b.report.Partitions = len(b.shards[0].topics), len(work)
+	return nil
+}
+
+func (b *Broker) partitionsToOpen() (work []*opening) {
+	for _, t := range b.shards[0].image.Topics() {
+		for i := range t.Partitions {
+			p := &t.Partitions[i]
+			work = append(work, &opening{topic: b.shards[0].topics[protocol.UUID(t.ID)], partition: p.Index, epoch: p.LeaderEpoch})
+		}
+	}
+	return work
+}
+
+// openAll opens partitions on several goroutines and logs progress once it has
+// taken a second.
+func (b *Broker) openAll(work []*opening, points storage.Checkpoints) {
+	var next, done atomic.Int64
+	var wait sync.WaitGroup
+	finished := make(chan struct{})
+	threads := min(max(b.settings.RecoveryThreads, 1), max(len(work), 1))
+	open := func() {
+		for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
+			b.openOne(work[i], points)
+			done.Add(1)
+		}
+	}
+	if threads == 1 {
+		open() // in order, as the simulator needs it
+		return
+	}
+	for range threads {
+		wait.Go(open)
+	}
+	go func() { wait.Wait(); close(finished) }()
+	for tick := time.NewTicker(time.Second); ; {
+		select {
+		case <-finished:
+			tick.Stop()
+			return
+		case <-tick.C:
+			b.log.Info("opening partitions", "done", done.Load(), "of", len(work))
+		}
+	}
+}
+
+func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
+	name := storage.DirName(o.topic.name, o.partition)
+	dir := b.dir + "/" + name
+	id := storage.TopicPartition{Topic: o.topic.name, TopicID: o.topic.id, Partition: o.partition}
+	if _, err := b.kernel.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		// Committed, but the crash came before the directory was made.
+		o.opened, o.err = storage.Create(b.kernel, dir, id, o.topic.settings, o.epoch)
+		return
+	}
+	o.opened, o.report, o.err = storage.Open(b.kernel, dir, o.topic.settings, storage.OpenOptions{
+		RecoveryPoint: points.RecoveryPoint[name], LogStart: points.LogStart[name],
+		Clean: b.report.Clean,
+	})
+	if o.err == nil && o.opened.ID().TopicID != o.topic.id {
+		o.err = fmt.Errorf("directory %s belongs to a topic of id %s, the metadata says %s", dir, o.opened.ID().TopicID, o.topic.id)
+	}
+	if o.err == nil {
+		o.opened.SetLeaderEpoch(o.epoch)
+	}
+}
+
+// give hands an opened partition to the core that owns it.
+func (b *Broker) give(o *opening) {
+	key := partitionKey{o.topic.id, o.partition}
+	s := b.shards[b.ownerOf(key)]
+	s.hosted[key] = &hosted{key: key, topic: s.topics[key.topic], leaderEpoch: o.epoch, log: o.opened}
+	s.store.Adopt(o.opened)
+	r := &b.report.Recovered
+	r.Segments += o.report.Segments
+	r.SegmentsScanned += o.report.SegmentsScanned
+	r.BytesScanned += o.report.BytesScanned
+	r.BytesCut += o.report.BytesCut
+	r.IndexesRebuilt += o.report.IndexesRebuilt
+	for _, note := range o.report.Notes {
+		b.log.Warn("recovered", "topic", o.topic.name, "partition", o.partition, "note", note)
+	}
+}
+
+// openMetadata opens the metadata log and folds it into every core's image.
+func (b *Broker) openMetadata() error {
+	k, dir := b.kernel, b.dir+"/"+metadataDir
+	id := storage.TopicPartition{Topic: "__cluster_metadata", TopicID: protocol.UUID(metadata.MetadataTopicID)}
+	if err := makeDirs(k, dir); err != nil {
+		return err
+	}
+	cfg := storage.DefaultConfig()
+	cfg.FlushMessages = 1
+	cfg.MaxMessageBytes = 64 << 20
+	var log *storage.Partition
+	_, err := k.Stat(dir + "/partition.metadata")
+	if errors.Is(err, fs.ErrNotExist) {
+		if log, err = storage.Create(k, dir, id, cfg, 1); err != nil {
+			return fmt.Errorf("the metadata log cannot be made: %w", err)
+		}
+	} else {
+		log, _, err = storage.Open(k, dir, cfg, storage.OpenOptions{})
+		if err != nil {
+			return fmt.Errorf("the metadata log cannot be opened: %w", err)
+		}
+	}
+	logEpoch, err := b.foldMetadata(dir)
+	if err != nil {
+		return err
+	}
+	if b.epoch, err = b.electSelf(dir, logEpoch); err != nil {
+		return err
+	}
+	log.SetLeaderEpoch(b.epoch)
+	first := b.shards[controllerCore]
+	first.controller = &controller{shard: first, log: log, rules: &metadata.Controller{
+		Image: first.image, NodeID: b.nodeID, Configs: b.settings.Topics,
+		RandomID:      func() metadata.UUID { return metadata.UUID(b.randomID()) },
+		NumPartitions: b.settings.NumPartitions, ReplicationFactor: b.settings.ReplicationFactor,
+	}}
+	for _, s := range b.shards {
+		for _, t := range s.image.Topics() {
+			s.addTopic(protocol.UUID(t.ID), t.Name).partitions = len(t.Partitions)
+		}
+	}
+	return nil
+}
+
+// foldMetadata replays the newest snapshot and the log behind it, and returns
+// the last epoch in the log.
+func (b *Broker) foldMetadata(dir string) (epoch int32, err error) {
+	entries, err := b.kernel.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	var segments, snapshots []string
+	for _, e := range entries {
+		switch {
+		case strings.HasSuffix(e.Name, ".log"):
+			segments = append(segments, e.Name)
+		case strings.HasSuffix(e.Name, ".checkpoint"):
+			snapshots = append(snapshots, e.Name)
+		}
+	}
+	sort.Strings(segments)
+	sort.Strings(snapshots)
+	from := int64(0)
+	if n := len(snapshots); n > 0 {
+		if from, err = b.foldSnapshot(dir, snapshots[n-1]); err != nil {
+			return 0, err
+		}
+	}
+	for _, name := range segments {
+		bytes, err := readFile(b.kernel, dir+"/"+name)
+		if err != nil {
+			return 0, err
+		}
+		next := from
+		for _, s := range b.shards {
+			var last int32
+			if _, next, last, err = s.image.Replay(bytes, from); err != nil {
+				return 0, fmt.Errorf("metadata log %s: %w", name, err)
+			}
+			epoch = max(epoch, last)
+			s.metadataOffset = next - 1
+		}
+		from = max(from, next)
+	}
+	return epoch, nil
+}
+
+// foldSnapshot replays a snapshot and returns the offset of the log that follows.
+func (b *Broker) foldSnapshot(dir, name string) (from int64, err error) {
+	bytes, err := readFile(b.kernel, dir+"/"+name)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Sscanf(name, "%d-", &from); err != nil {
+		return 0, fmt.Errorf("metadata snapshot %s: not a snapshot's name", name)
+	}
+	for _, s := range b.shards {
+		if _, err := s.image.ReadSnapshot(bytes); err != nil {
+			return 0, fmt.Errorf("metadata snapshot %s: %w", name, err)
+		}
+	}
+	return from, nil
+}
+
+// electSelf makes this node the leader of the metadata log in a new epoch, which
+// is durable before anything is written in it.
+func (b *Broker) electSelf(dir string, logEpoch int32) (int32, error) {
+	path := dir + "/quorum-state"
+	q := metadata.QuorumState{LeaderID: -1}
+	bytes, err := readFile(b.kernel, path)
+	if err == nil {
+		q, err = metadata.ParseQuorumState(bytes)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	q = metadata.QuorumState{LeaderID: b.nodeID, LeaderEpoch: max(q.LeaderEpoch, logEpoch, 0) + 1, VotedID: -1}
+	return q.LeaderEpoch, storage.ReplaceFile(b.kernel, path, q.Append(nil))
+}
+
+// readFile reads a whole file.
+func readFile(k kernel, path string) ([]byte, error) {
+	fd, err := k.Open(path, syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close(fd)
+	size, err := k.Size(fd)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	_, err = k.ReadAt(fd, b, 0)
+	return b, err
+}

@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"slipstream/protocol"
+	"slipstream/storage"
+)
+
+// Produce and fetch ops are pooled per core, so that a request in steady state
+// allocates nothing. A pool grows to the most requests that were ever in flight,
+// which the connections' limits bound.
+
+func (s *Shard) takeProduce() *produceOp {
+	op := s.freeProduce
+	if op == nil {
+		return &produceOp{home: s}
+	}
+	s.freeProduce, op.next = op.next, nil
+	return op
+}
+
+func (s *Shard) putProduce(op *produceOp) {
+	for i := range op.parts {
+		p := &op.parts[i]
+		// Everything but the intrusive state that storage keeps in append.
+		*p = producePart{}
+	}
+	op.req = nil
+	op.decoded = protocol.ProduceRequest{}
+	op.next = s.freeProduce
+	s.freeProduce = op
+}
+
+func (s *Shard) takeFetch() *fetchOp {
+	op := s.freeFetch
+	if op == nil {
+		op = &fetchOp{home: s, visits: make([]fetchVisit, len(s.broker.shards))}
+		for i := range op.visits {
+			v := &op.visits[i]
+			v.op, v.owner, v.cancel.visit = op, s.broker.shards[i], v
+		}
+		return op
+	}
+	s.freeFetch, op.next = op.next, nil
+	return op
+}
+
+func (s *Shard) putFetch(op *fetchOp) {
+	s.fetching.remove(op)
+	for i := range op.parts {
+		if f := op.parts[i].at.File; f != nil {
+			f.Release()
+			op.parts[i].at = storage.Range{}
+		}
+	}
+	op.parts, op.asked = op.parts[:0], op.asked[:0]
+	for i := range op.visits {
+		op.visits[i].parts = op.visits[i].parts[:0]
+	}
+	op.req, op.session, op.sessionID, op.sessionCode = nil, nil, noSession, protocol.NONE
+	op.chosen, op.expired, op.woken, op.parking = false, false, false, false
+	op.topicGroups, op.headerBytes = 0, 0
+	op.next = s.freeFetch
+	s.freeFetch = op
+}
+
+// produceQueue and fetchQueue hold ops whose response found the arena full.
+type produceQueue struct{ head, tail *produceOp }
+
+func (q *produceQueue) push(op *produceOp) {
+	op.next = nil
+	if q.tail == nil {
+		q.head = op
+	} else {
+		q.tail.next = op
+	}
+	q.tail = op
+}
+
+// retry tries each op once more; those that still find no room queue up again.
+func (q *produceQueue) retry(s *Shard) {
+	op := q.head
+	q.head, q.tail = nil, nil
+	for op != nil {
+		next := op.next
+		op.next = nil
+		s.finishProduce(op)
+		op = next
+	}
+}
+
+type fetchQueue struct{ head, tail *fetchOp }
+
+func (q *fetchQueue) push(op *fetchOp) {
+	op.next = nil
+	if q.tail == nil {
+		q.head = op
+	} else {
+		q.tail.next = op
+	}
+	q.tail = op
+}
+
+func (q *fetchQueue) retry() {
+	op := q.head
+	q.head, q.tail = nil, nil
+	for op != nil {
+		next := op.next
+		op.next = nil
+		op.respond()
+		op = next
+	}
+}

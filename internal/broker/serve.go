@@ -1,0 +1,226 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// Serve opens the data directory, runs the cores until ctx ends, and closes it
+// cleanly. ready is called once, when clients can connect.
+func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger, ready func(Report)) error {
+	b, err := New(s, k, helpers, log)
+	if err != nil {
+		return err
+	}
+	stopped := make(chan struct{}) // a fatal error
+	var once sync.Once
+	b.onFatal = func() { once.Do(func() { close(stopped) }) }
+	ended := make(chan error, len(b.cores))
+	for _, c := range b.cores {
+		go func() { ended <- c.Run() }()
+	}
+	b.Begin(func() { ready(b.Report()) })
+	running := len(b.cores)
+	select {
+	case <-ctx.Done():
+	case <-stopped:
+	case err = <-ended: // a core that failed, perhaps to start
+		running--
+		b.quiet.Add(int32(len(b.cores))) // the others need not wait for it
+	}
+	b.drainAll()
+	for range running {
+		err = errors.Join(err, <-ended)
+	}
+	if cause := b.failure.Load(); cause != nil {
+		err = errors.Join(*cause, err)
+	}
+	return errors.Join(err, b.Finish(err == nil))
+}
+
+// Report is what the screen at start-up shows.
+func (b *Broker) Report() Report {
+	r := b.report
+	r.Addresses = []string{b.bound.String()}
+	r.Level = b.cores[controllerCore].Level().String()
+	r.NodeID, r.ClusterID, r.DataDir, r.Cores = b.nodeID, b.clusterID, b.dir, len(b.cores)
+	return r
+}
+
+// drainAll asks every core to stop.
+func (b *Broker) drainAll() {
+	for _, c := range b.cores {
+		c.Inject(&drainCore{b})
+	}
+}
+
+// drainCore starts a core's shutdown.
+type drainCore struct{ b *Broker }
+
+// Deliver implements reactor.Message.
+func (d *drainCore) Deliver(c *reactor.Core) { c.Drain(c.Now + d.b.settings.DrainMillis*1e6) }
+
+// Drain asks every core to stop, as a signal would.
+func (b *Broker) Drain() { b.drainAll() }
+
+// Finish is what remains when every core has stopped: the checkpoint files and,
+// after a clean end, the marker that says so.
+func (b *Broker) Finish(clean bool) error {
+	defer b.release()
+	var all []storage.Checkpoint
+	for _, s := range b.shards {
+		all = s.store.Checkpoints(all)
+		clean = clean && s.closing.closed && len(s.closing.errs) == 0
+		for _, err := range s.closing.errs {
+			b.log.Error("closing a partition", "error", err)
+		}
+	}
+	if err := storage.WriteCheckpoints(b.kernel, b.dir, all); err != nil {
+		return err
+	}
+	if !clean {
+		return nil
+	}
+	return storage.WriteCleanShutdown(b.kernel, b.dir, b.brokerEpoch())
+}
+
+// brokerEpoch is that of this node's registration.
+func (b *Broker) brokerEpoch() int64 {
+	if r := b.shards[controllerCore].image.Broker(b.nodeID); r != nil {
+		return r.BrokerEpoch
+	}
+	return -1
+}
+
+// Begin commits what this start adds to the metadata log (the new leader's epoch,
+// the records of a new cluster, this broker's registration) and then opens the
+// doors; ready is called on core 0. The cores must have been started.
+func (b *Broker) Begin(ready func()) {
+	b.cores[controllerCore].Inject(&begin{b: b, ready: ready})
+}
+
+// begin runs on core 0: each step is committed before the next is decided.
+type begin struct {
+	b     *Broker
+	ready func()
+}
+
+// Deliver implements reactor.Message.
+func (m *begin) Deliver(*reactor.Core) {
+	s := m.b.shards[controllerCore]
+	node := m.b.node()
+	var voters *metadata.Voters
+	if s.controller.log.Offsets().LogEnd == 0 {
+		voters = metadata.VotersAlone(m.b.nodeID, metadata.UUID(m.b.directoryID), nil)
+	}
+	var then []metadata.Record
+	s.controller.lead(voters, m.next("begin an epoch of the metadata log", func() {
+		s.propose(func(c *metadata.Controller) (first []metadata.Record) {
+			first, then = c.Activate(node)
+			return first
+		}, m.next("begin the metadata log", func() {
+			s.propose(func(*metadata.Controller) []metadata.Record { return then }, m.next("register the controller", func() {
+				s.proposeAll(func(c *metadata.Controller) []metadata.Record {
+					return c.Register(node, s.controller.log.Offsets().LogEnd)
+				}, m.next("register the broker", func() { m.b.openDoors(m.ready) }))
+			}))
+		}))
+	}))
+}
+
+// next goes on if the last step was committed.
+func (m *begin) next(what string, then func()) func(protocol.ErrorCode) {
+	return func(code protocol.ErrorCode) {
+		if code != protocol.NONE {
+			m.b.fatal(fmt.Errorf("cannot %s: %s", what, code))
+			return
+		}
+		then()
+	}
+}
+
+// node is what this broker says of itself in its registration.
+func (b *Broker) node() metadata.Node {
+	return metadata.Node{
+		Incarnation: metadata.UUID(b.randomID()),
+		Directories: []metadata.UUID{metadata.UUID(b.directoryID)},
+		Endpoints:   []metadata.Endpoint{{Name: "PLAINTEXT", Host: b.advertisedHost, Port: uint16(b.advertisedPort)}},
+	}
+}
+
+// recordsPerBatch keeps a batch of many partitions' changes well below the
+// largest that Kafka's raft reads (8 MiB).
+const recordsPerBatch = 20_000
+
+// proposeAll proposes records that need not be atomic, in as many batches as it
+// takes. decide runs once.
+func (s *Shard) proposeAll(decide func(*metadata.Controller) []metadata.Record, done func(protocol.ErrorCode)) {
+	var rest []metadata.Record
+	var step func(protocol.ErrorCode)
+	step = func(code protocol.ErrorCode) {
+		if code != protocol.NONE || len(rest) == 0 {
+			done(code)
+			return
+		}
+		n := min(len(rest), recordsPerBatch)
+		batch := rest[:n:n]
+		rest = rest[n:]
+		s.propose(func(*metadata.Controller) []metadata.Record { return batch }, step)
+	}
+	s.propose(func(c *metadata.Controller) []metadata.Record {
+		all := decide(c)
+		n := min(len(all), recordsPerBatch)
+		rest = all[n:]
+		return all[:n:n]
+	}, step)
+}
+
+// openDoors arms every core's listener, then calls ready on core 0.
+func (b *Broker) openDoors(ready func()) {
+	left := len(b.shards)
+	first := b.shards[controllerCore]
+	for i, s := range b.shards {
+		d := &openDoor{fd: b.listeners[i], first: first, done: func() {
+			left--
+			if left == 0 {
+				b.listeners = nil // the cores' now
+				ready()
+				first.startCheckpoints()
+			}
+		}}
+		if s == first {
+			d.Deliver(s.core)
+		} else {
+			first.core.Send(s.core, d)
+		}
+	}
+}
+
+// openDoor arms one core's listener and reports back to core 0.
+type openDoor struct {
+	fd    int
+	first *Shard
+	done  func()
+	back  bool
+}
+
+// Deliver implements reactor.Message.
+func (d *openDoor) Deliver(c *reactor.Core) {
+	if !d.back {
+		c.Listen(d.fd)
+		d.back = true
+		if c != d.first.core {
+			c.Send(d.first.core, d)
+			return
+		}
+	}
+	d.done()
+}

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"net/netip"
+
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/ring"
+	"slipstream/storage"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Settings are what a broker runs with, resolved from flags, files and defaults
+// by whoever starts it.
+type Settings struct {
+	DataDir   string
+	NodeID    int32
+	ClusterID string // for a directory that has none yet; empty: a random one
+
+	Listen         netip.AddrPort // port 0: the kernel chooses
+	AdvertisedHost string         // empty: the address that the broker listens on
+	AdvertisedPort int32          // 0: the port that the broker listens on
+	Backlog        int
+
+	Cores     int
+	Level     ring.Level // LevelAuto: what the probe finds
+	Wait      reactor.Wait
+	SpinNanos int64
+	Pin       bool // each core's thread to a processor of its own
+	Limits    reactor.Limits
+
+	Writer       storage.Writer
+	MaxOpenFiles int // of all cores together
+
+	AutoCreateTopics  bool
+	NumPartitions     int32
+	ReplicationFactor int16
+	FetchMaxBytes     int32
+	FetchSessionSlots int
+	CheckpointMillis  int64 // log.flush.offset.checkpoint.interval.ms
+	DrainMillis       int64 // how long a stopping broker waits for its clients
+	RecoveryThreads   int
+
+	Topics TopicSettings
+}
+
+// TopicSettings knows Kafka's settings: what exists, what is valid, what is in
+// force. Its methods are called from several cores at once and must not change
+// anything.
+type TopicSettings interface {
+	metadata.ConfigValidator
+
+	// Resolve gives what a topic runs with: its own settings over the broker's
+	// dynamic ones over the static ones over the defaults.
+	Resolve(topic, broker []metadata.ConfigEntry) TopicConfig
+
+	// DescribeTopic and DescribeBroker list every setting with its value and
+	// where that comes from. names limits them; nil is all.
+	DescribeTopic(topic, broker []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+	DescribeBroker(broker []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+}
+
+// ConfigQuery is what a DescribeConfigs request wants to know of a resource.
+type ConfigQuery struct {
+	Names         []string // nil: all
+	Synonyms      bool
+	Documentation bool
+}
+
+// TopicConfig is what the partitions of a topic, and the checks of what is
+// produced to it, run with.
+type TopicConfig struct {
+	Log               storage.Config
+	Rules             protocol.Rules
+	MinInsyncReplicas int
+}
+
+// configure resolves a topic's settings from the image.
+func (s *Shard) configure(t *topicState) {
+	c := s.broker.settings.Topics.Resolve(
+		s.image.Configs(metadata.Resource{Type: metadata.ResourceTopic, Name: t.name}), s.brokerConfigs())
+	t.settings, t.rules, t.minInsyncReplicas = c.Log, c.Rules, c.MinInsyncReplicas
+}
+
+// brokerConfigs are the dynamic settings of this broker: its own over those of
+// all brokers.
+func (s *Shard) brokerConfigs() []metadata.ConfigEntry {
+	all := s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker})
+	own := s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))})
+	if len(all) == 0 {
+		return own
+	}
+	merged := append([]metadata.ConfigEntry(nil), own...)
+	for _, e := range all {
+		if _, set := s.image.Config(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))}, e.Name); !set {
+			merged = append(merged, e)
+		}
+	}
+	return merged
+}

@@ -1,0 +1,98 @@
+package broker
+
+import (
+	"strconv"
+
+	"slipstream/internal/metadata"
+	"slipstream/protocol"
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// Shard is what one core serves: its partitions, its image of the cluster, its
+// fetch sessions. It implements reactor.Service. Everything in it belongs to its
+// core; other cores reach it by messages only.
+type Shard struct {
+	broker *Broker
+	core   *reactor.Core
+	store  *storage.Store
+
+	image          *metadata.Image
+	metadataOffset int64 // of the last record in the image
+	topics         map[protocol.UUID]*topicState
+	topicsByName   map[string]*topicState
+	hosted         map[partitionKey]*hosted
+
+	sessions     *sessionCache
+	fetching     fetchList
+	producerIDs  producerIDs
+	controller   *controller // on core 0 only
+	wokenVisits  visitQueue
+	fetchRequest protocol.FetchRequest
+
+	unsent            callQueue
+	unansweredProduce produceQueue
+	unansweredFetch   fetchQueue
+	freeProduce       *produceOp
+	freeFetch         *fetchOp
+
+	requests [apiKeys]uint64
+	refused  map[string]uint64
+	closing  closing
+}
+
+func newShard(b *Broker) *Shard {
+	return &Shard{
+		broker:       b,
+		image:        metadata.NewImage(),
+		topics:       make(map[protocol.UUID]*topicState),
+		topicsByName: make(map[string]*topicState),
+		hosted:       make(map[partitionKey]*hosted),
+		sessions:     newSessionCache(b.fetchSessionSlots, b.kernel.Random),
+		refused:      make(map[string]uint64),
+	}
+}
+
+// Opened implements reactor.Service.
+func (s *Shard) Opened(*reactor.Conn) {}
+
+// Closed implements reactor.Service.
+func (s *Shard) Closed(*reactor.Conn) {}
+
+// EndTurn implements reactor.Service: what was appended in this turn is written,
+// fetches that it woke are answered, and responses that found no memory before
+// try again, all before the turn's one enter.
+func (s *Shard) EndTurn(*reactor.Core) {
+	s.store.Flush()
+	s.wokenVisits.sendHome()
+	s.unsent.resend()
+	s.unansweredProduce.retry(s)
+	s.unansweredFetch.retry()
+}
+
+// findTopic looks a topic up by what the request's version names it by.
+func (s *Shard) findTopic(name []byte, id protocol.UUID, byID bool) (*topicState, protocol.ErrorCode) {
+	if byID {
+		if t := s.topics[id]; t != nil {
+			return t, protocol.NONE
+		}
+		return nil, protocol.UNKNOWN_TOPIC_ID
+	}
+	if t := s.topicsByName[string(name)]; t != nil {
+		return t, protocol.NONE
+	}
+	return nil, protocol.UNKNOWN_TOPIC_OR_PARTITION
+}
+
+// findTopicByString is findTopic for a name that is already a string.
+func (s *Shard) findTopicByString(name string, id protocol.UUID, byID bool) (*topicState, protocol.ErrorCode) {
+	if byID {
+		return s.findTopic(nil, id, true)
+	}
+	if t := s.topicsByName[name]; t != nil {
+		return t, protocol.NONE
+	}
+	return nil, protocol.UNKNOWN_TOPIC_OR_PARTITION
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
