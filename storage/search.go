@@ -114,7 +114,7 @@ func (q *Searcher) path(base int64, suffix string) string {
 
 // readTimes reads entries [from, to) of a segment's .timeindex.
 func (q *Searcher) readTimes(k ring.Files, t target, from, to int32) ([]byte, error) {
-	if from >= to {
+	if from < 0 || from >= to {
 		return nil, nil
 	}
 	fd, err := k.Open(q.path(t.base, timeIndexSuffix), readOnly, 0)
