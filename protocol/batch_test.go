@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"testing"
+	"testing/iotest"
 	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -256,6 +257,34 @@ func FuzzBatch(f *testing.F) {
 		offset, timestamp, err := b.OffsetOfMaxTimestamp(&s)
 		if err != nil || timestamp != v.MaxTimestamp || timestamp != NoTimestamp && offset != int64(v.MaxTimestampDelta) {
 			t.Fatalf("max timestamp %d at %d, %v; the verdict was %+v", timestamp, offset, err, v)
+		}
+	})
+}
+
+// FuzzWalk walks over any bytes as records, once in memory and once a byte at a time through a small window: both must come to
+// the same records and the same end.
+func FuzzWalk(f *testing.F) {
+	for _, b := range craftedRecords(None) {
+		f.Add([]byte(b.Payload()))
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var whole, pieces walker
+		whole.inMemory(p)
+		pieces.stream(iotest.OneByteReader(bytes.NewReader(p)), make([]byte, 16))
+		for {
+			var a, b recordShape
+			errA, errB := whole.record(&a), pieces.record(&b)
+			if errA != errB || errA == nil && (a != b || whole.position() != pieces.position()) {
+				t.Fatalf("in memory %+v, %v at %d; in pieces %+v, %v at %d", a, errA, whole.position(), b, errB, pieces.position())
+			}
+			if errA != nil {
+				return
+			}
+			if errA, errB := whole.end(), pieces.end(); errA != errB {
+				t.Fatalf("the end: in memory %v, in pieces %v", errA, errB)
+			} else if errA == nil {
+				return
+			}
 		}
 	})
 }
