@@ -214,6 +214,8 @@ func (d *disk) rename(from, to string) syscall.Errno {
 	case over == ino:
 		return 0
 	case over == nil:
+	case over.dir && d.contains(over, fromDir):
+		return unix.ENOTEMPTY
 	case over.dir && !ino.dir:
 		return unix.EISDIR
 	case !over.dir && ino.dir:

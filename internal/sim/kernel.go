@@ -228,8 +228,7 @@ func (k *kernel) Random(p []byte) {
 // pending is World.Pending.
 func (k *kernel) pending() bool {
 	for _, u := range k.rings {
-		m := u.mapping
-		if len(u.deferred) > 0 || len(u.overflow) > 0 || load(m.CQTail) != load(m.CQHead) || load(m.SQTail) != load(m.SQHead) {
+		if m := u.mapping; u.hasNews() || load(m.SQTail) != load(m.SQHead) {
 			return true
 		}
 	}

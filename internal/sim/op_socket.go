@@ -119,11 +119,23 @@ func prepRecv(r *request) syscall.Errno {
 	return 0
 }
 
+// socket is the connection that the request is for; listening is the error of a
+// listener.
+func (r *request) socket(listening syscall.Errno) (*socket, syscall.Errno) {
+	switch o := r.file.obj.(type) {
+	case *socket:
+		return o, 0
+	case *listener:
+		return nil, listening
+	}
+	return nil, unix.ENOTSOCK
+}
+
 // issueRecv receives once, or, multishot, until nothing is left.
 func issueRecv(r *request) verdict {
-	s, ok := r.file.obj.(*socket)
-	if !ok {
-		return r.endErrno(unix.ENOTSOCK)
+	s, errno := r.socket(unix.ENOTCONN)
+	if errno != 0 {
+		return r.endErrno(errno)
 	}
 	flags := r.sqe.OpFlags
 	if r.sqe.Opcode == ring.OpRead || r.sqe.Opcode == ring.OpReadv {
@@ -211,9 +223,9 @@ func issueRecvProvided(r *request, s *socket, flags uint32) verdict {
 // issueSend sends what there is room for; with MSG_WAITALL the rest when there is
 // room again.
 func issueSend(r *request) verdict {
-	s, ok := r.file.obj.(*socket)
-	if !ok {
-		return r.endErrno(unix.ENOTSOCK)
+	s, errno := r.socket(unix.EPIPE)
+	if errno != 0 {
+		return r.endErrno(errno)
 	}
 	flags := r.sqe.OpFlags
 	if r.sqe.Opcode == ring.OpWrite || r.sqe.Opcode == ring.OpWritev {

@@ -28,8 +28,10 @@ func issueSplice(r *request) verdict {
 	switch {
 	case !fromPipe && !toPipe:
 		return r.endErrno(unix.EINVAL)
-	case fromPipe && (from.write || r.sqe.Addr != ring.CurrentPosition), toPipe && (!to.write || r.sqe.Off != ring.CurrentPosition):
-		return r.endErrno(unix.EINVAL)
+	case fromPipe && from.write, toPipe && !to.write:
+		return r.endErrno(unix.EBADF)
+	case fromPipe && r.sqe.Addr != ring.CurrentPosition, toPipe && r.sqe.Off != ring.CurrentPosition:
+		return r.endErrno(unix.ESPIPE)
 	}
 	if _, errno := r.splice(in, true); errno == unix.EAGAIN && r.sqe.OpFlags&unix.SPLICE_F_NONBLOCK == 0 {
 		// Nothing can be moved yet: look again when either side has changed.

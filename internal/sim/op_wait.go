@@ -8,10 +8,10 @@ import (
 	"slipstream/ring"
 )
 
-// always is what a poll reports whether asked for or not; the others are names that
-// x/sys/unix lacks.
+// always is what a poll through a ring reports whether asked for or not; the others
+// are names that x/sys/unix lacks.
 const (
-	always     = unix.POLLERR | unix.POLLHUP
+	always     = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL | unix.POLLRDHUP
 	pollRDNorm = 0x40
 	pollWRNorm = 0x100
 )
@@ -146,11 +146,17 @@ func issueCancel(r *request) verdict {
 	return r.end(n, 0)
 }
 
-const knownTimeoutFlags = ring.TimeoutAbs | ring.TimeoutBoottime | ring.TimeoutRealtime | ring.TimeoutETimeSuccess
+func (k *kernel) timeoutFlags() uint32 {
+	known := ring.TimeoutAbs | ring.TimeoutBoottime | ring.TimeoutRealtime
+	if k.has(ring.Level61) {
+		known |= ring.TimeoutETimeSuccess
+	}
+	return known
+}
 
 func prepTimeout(r *request) syscall.Errno {
 	s := &r.sqe
-	if s.Len != 1 || s.OpFlags&^knownTimeoutFlags != 0 || s.BufIndex != 0 {
+	if s.Len != 1 || s.OpFlags&^r.u.k.timeoutFlags() != 0 || s.BufIndex != 0 {
 		return unix.EINVAL
 	}
 	return r.readTimeout(s.Addr, s.OpFlags)
@@ -220,7 +226,7 @@ func prepTimeoutRemove(r *request) syscall.Errno {
 		}
 		return 0
 	}
-	if flags&^(knownTimeoutFlags|ring.TimeoutUpdate) != 0 {
+	if flags&^(r.u.k.timeoutFlags()|ring.TimeoutUpdate) != 0 {
 		return unix.EINVAL
 	}
 	return r.readTimeout(r.sqe.Off, flags)

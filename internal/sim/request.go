@@ -85,7 +85,7 @@ func (u *uring) submit(n uint32) int {
 			u.startChain(head)
 			head = nil
 		}
-		if errno != 0 && u.flags&ring.SetupSubmitAll == 0 {
+		if errno != 0 && !linked && u.flags&ring.SetupSubmitAll == 0 {
 			taken++
 			break
 		}
@@ -194,10 +194,10 @@ func (r *request) end(res int32, cflags uint32) verdict {
 
 func (r *request) endErrno(e syscall.Errno) verdict { return r.end(errnoOf(e), 0) }
 
-// waitFor waits until the file is ready for mask, or, where Linux would not wait,
-// ends with EAGAIN.
+// waitFor waits until the file is ready for mask, or, never, ends with EAGAIN.
+// O_NONBLOCK does not matter: Linux 6.18's ring waits for such a file as for any.
 func (r *request) waitFor(mask uint32, never bool) verdict {
-	if never || r.file.nonblocking() {
+	if never {
 		return r.endErrno(unix.EAGAIN)
 	}
 	r.mask = mask

@@ -65,7 +65,7 @@ func (s *socket) poll() uint32 {
 func (s *socket) receive(iovs []unix.Iovec, skip, n int, flags uint32) (int, syscall.Errno) {
 	if len(s.in.buf) == 0 {
 		switch {
-		case s.err != 0:
+		case s.err != 0 && !s.in.fin:
 			e := s.err
 			s.err = 0
 			return 0, e

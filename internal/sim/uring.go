@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ type uring struct {
 	counting    []*request // such timeouts
 	groups      map[uint16]*bufferGroup
 	bad         bool // the ring is gone
+
+	waits     bool // the last enter would still be waiting,
+	waitUntil int64
 }
 
 func newUring(k *kernel, p *ring.Params) *uring {
@@ -118,6 +122,7 @@ func (k *kernel) Enter(fd int, submit, minComplete, flags uint32, arg *ring.GetE
 		k.w.crash()
 	}
 	k.w.note(traceCall, "enter", int64(u.mapping.FD), int64(submit), int64(minComplete), int64(flags))
+	u.waits = false
 	n := u.submit(submit)
 	if !u.isDeferred() {
 		u.runDeferred()
@@ -127,6 +132,7 @@ func (k *kernel) Enter(fd int, submit, minComplete, flags uint32, arg *ring.GetE
 	}
 	u.runDeferred()
 	u.flushOverflow()
+	u.noteWait(minComplete, flags, arg)
 	if n > 0 || u.ready() >= minComplete {
 		return n, 0
 	}
@@ -134,6 +140,41 @@ func (k *kernel) Enter(fd int, submit, minComplete, flags uint32, arg *ring.GetE
 		return 0, unix.ETIME
 	}
 	return 0, unix.EINTR
+}
+
+// noteWait remembers until when Linux would wait in this enter.
+func (u *uring) noteWait(minComplete, flags uint32, arg *ring.GetEventsArg) {
+	if u.ready() >= minComplete {
+		return
+	}
+	u.waits, u.waitUntil = true, math.MaxInt64
+	if arg == nil || arg.TS == 0 {
+		return
+	}
+	ts := (*ring.Timespec)(pointer(arg.TS))
+	u.waitUntil = ts.Sec*1e9 + ts.Nsec
+	if flags&ring.EnterAbsTimer == 0 {
+		u.waitUntil += u.k.w.clock.now
+	}
+}
+
+// Blocked reports whether the program's thread would still be waiting in its last
+// enter of the ring with this descriptor: nothing has completed and its time is not
+// over. What such a thread must do next, Linux would not let it do.
+func (w *World) Blocked(ringFD int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.kernel.file(ringFD)
+	if f == nil {
+		return false
+	}
+	u, ok := f.obj.(*uring)
+	return ok && u.waits && w.clock.now < u.waitUntil && !u.hasNews()
+}
+
+// hasNews: completions, or what an enter would turn into completions.
+func (u *uring) hasNews() bool {
+	return u.ready() > 0 || len(u.deferred) > 0 || len(u.overflow) > 0
 }
 
 const knownEnterFlags = ring.EnterGetEvents | ring.EnterSQWakeup | ring.EnterSQWait | ring.EnterExtArg
