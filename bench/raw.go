@@ -25,12 +25,11 @@ func rawServer(args []string) {
 	file := f.String("file", "", "the file of sink and sendfile")
 	f.Parse(args)
 	runtime.LockOSThread()
-	if err := serveRaw(*kind, *in, *out, *spin, *file); err != nil {
-		fmt.Fprintln(os.Stderr, "raw:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "raw:", serveRaw(*kind, *in, *out, *spin, *file))
+	os.Exit(1)
 }
 
+// serveRaw serves until something fails.
 func serveRaw(kind string, in, out int, spin bool, path string) error {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
