@@ -134,8 +134,8 @@ type Entry struct {
 var errBatchCRC = errors.New("the checksum does not match")
 
 // EachEntry calls fn for every record of a batch, control records included, and
-// stops at the first error. The batch is checked before fn sees any of it; what
-// fn gets does not alias it. Control records of a type that is not known are
+// stops at the first error. The checksum is checked before fn sees any of it, and
+// what fn gets does not alias the batch. Control records of a type that is not known are
 // passed over, as Kafka does.
 func EachEntry(b protocol.Batch, fn func(Entry) error) error {
 	if err := eachEntry(b, fn); err != nil {
@@ -151,17 +151,24 @@ func eachEntry(b protocol.Batch, fn func(Entry) error) error {
 	if b.Codec() != protocol.None {
 		return fmt.Errorf("it is compressed with %s, and metadata never is", b.Codec())
 	}
-	r := protocol.NewReader(b.Payload())
-	for i := range b.Count() {
-		key, value, delta, timestamp, err := readRecord(&r)
-		if err != nil {
-			return fmt.Errorf("record %d of %d: %w", i, b.Count(), err)
+	if b.Count() < 1 || b.LastOffsetDelta() != b.Count()-1 {
+		return fmt.Errorf("it says that it has %d records and spans %d offsets", b.Count(), int64(b.LastOffsetDelta())+1)
+	}
+	var it protocol.Records
+	it.Open(b, nil)
+	defer it.Close()
+	var r protocol.Record
+	next := b.BaseOffset()
+	for ; it.Next(&r); next++ {
+		if r.Offset != next {
+			return fmt.Errorf("a record at offset %d follows offset %d", r.Offset, next-1)
 		}
-		e := Entry{Offset: b.BaseOffset() + int64(delta), TimestampMillis: b.BaseTimestamp() + timestamp, LeaderEpoch: b.LeaderEpoch()}
+		e := Entry{Offset: r.Offset, TimestampMillis: r.Timestamp, LeaderEpoch: b.LeaderEpoch()}
+		var err error
 		if b.IsControl() {
-			e.Control, err = DecodeControl(key, value)
+			e.Control, err = DecodeControl(r.Key, r.Value)
 		} else {
-			e.Record, err = DecodeRecord(value)
+			e.Record, err = DecodeRecord(r.Value)
 		}
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", e.Offset, err)
@@ -173,28 +180,7 @@ func eachEntry(b protocol.Batch, fn func(Entry) error) error {
 			return err
 		}
 	}
-	if r.Len() != 0 {
-		return fmt.Errorf("%d bytes follow its last record", r.Len())
-	}
-	return nil
-}
-
-// readRecord takes one record off a batch's payload; its parts alias the batch.
-func readRecord(r *protocol.Reader) (key, value []byte, offsetDelta int32, timestampDelta int64, err error) {
-	in := protocol.NewReader(r.Take(int(r.Varint())))
-	in.Int8()
-	timestampDelta = in.Varlong()
-	offsetDelta = in.Varint()
-	key = in.Take(int(max(in.Varint(), 0)))
-	value = in.Take(int(max(in.Varint(), 0)))
-	headers := in.Varint()
-	if err := errors.Join(r.Err(), in.Err()); err != nil {
-		return nil, nil, 0, 0, err
-	}
-	if headers != 0 || in.Len() != 0 {
-		return nil, nil, 0, 0, errors.New("a metadata record has headers or trailing bytes")
-	}
-	return key, value, offsetDelta, timestampDelta, nil
+	return it.Err()
 }
 
 // Replay folds the whole batches at the start of b into the image, from the

@@ -98,7 +98,10 @@ func (c *Controller) tooManyPartitions(topics []*newTopicRequest, duplicate []bo
 }
 
 func refusedTopic(name string, r *Refusal) newTopicResponse {
-	return newTopicResponse{Topic: name, ErrorCode: int16(r.Code), ErrorMessage: r.text(), NumPartitions: -1, ReplicationFactor: -1}
+	return newTopicResponse{
+		Topic: name, ErrorCode: int16(r.Code), ErrorMessage: r.text(), NumPartitions: -1, ReplicationFactor: -1,
+		Configs: []kmsg.CreateTopicsResponseTopicConfig{}, // empty: Kafka does not answer null
+	}
 }
 
 // createTopic decides one topic. What is wrong is told in Kafka's order: name,
@@ -130,7 +133,7 @@ func (c *Controller) createTopic(topic *newTopicRequest, version int16, records 
 	if version >= 5 {
 		answer.NumPartitions = int32(len(partitions))
 		answer.ReplicationFactor = int16(len(partitions[0].(*PartitionRecord).Replicas))
-		answer.Configs = c.Configs.Describe(configs)
+		answer.Configs = append([]kmsg.CreateTopicsResponseTopicConfig{}, c.Configs.Describe(configs)...)
 	}
 	return answer, nil
 }

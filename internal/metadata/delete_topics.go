@@ -31,7 +31,7 @@ func (c *Controller) DeleteTopics(req *kmsg.DeleteTopicsRequest) (*kmsg.DeleteTo
 			ids[id]++
 		}
 	}
-	given := c.givenByID(ids)
+	given := c.givenByID(asked, ids)
 	var records []Record
 	for i := range asked {
 		answer, again, refusal := c.deleteTopic(&asked[i], names, ids, given)
@@ -52,10 +52,10 @@ func (c *Controller) DeleteTopics(req *kmsg.DeleteTopicsRequest) (*kmsg.DeleteTo
 }
 
 // givenByID is the set of topics that the request names by id, and only once.
-func (c *Controller) givenByID(ids map[UUID]int) map[UUID]bool {
+func (c *Controller) givenByID(asked []kmsg.DeleteTopicsRequestTopic, ids map[UUID]int) map[UUID]bool {
 	given := map[UUID]bool{}
-	for id, n := range ids { // order does not show: a set is made
-		if n == 1 && c.Image.TopicByID(id) != nil {
+	for i := range asked {
+		if id := asked[i].TopicID; ids[id] == 1 && c.Image.TopicByID(id) != nil {
 			given[id] = true
 		}
 	}

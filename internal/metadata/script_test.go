@@ -385,6 +385,9 @@ func createdTopic(topic *kmsg.CreateTopicsResponseTopic) (out []string) {
 		out = append(out, "id")
 	}
 	out = append(out, fmt.Sprintf("partitions=%d rf=%d", topic.NumPartitions, topic.ReplicationFactor))
+	if topic.Configs == nil {
+		out = append(out, "configs=null")
+	}
 	for _, c := range topic.Configs {
 		if c.Source == 1 { // DYNAMIC_TOPIC_CONFIG
 			out = append(out, fmt.Sprintf("%s=%s", c.Name, *c.Value))
