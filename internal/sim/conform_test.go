@@ -177,7 +177,7 @@ func (m *machine) fdOf(prep func(s *ring.SQE)) int {
 func (m *machine) quiet(what string) {
 	m.Helper()
 	var got []string
-	for range 4 {
+	for range 2 {
 		m.settle()
 		m.tick()
 		for _, c := range m.reap() {
@@ -399,7 +399,7 @@ func (s *scenario) on(t *testing.T, kernel ring.Kernel, w *World, level ring.Lev
 	return m.log
 }
 
-const conformSeeds = 20
+const conformSeeds = 10
 
 func TestConformsToLinux(t *testing.T) {
 	linux := ring.NewLinux()
