@@ -12,7 +12,7 @@ type Append struct {
 	Batch protocol.Batch
 	Owner AppendOwner
 
-	// Err is NONE, or why the batch was refused; Message may say more.
+	// Err is NONE, or why the batch was refused. Message would say more; Kafka sends none with any of these.
 	Err     protocol.ErrorCode
 	Message string
 	// BaseOffset is the offset of the batch's first record; of the original's, if the batch is a duplicate.
@@ -83,7 +83,7 @@ func (p *Partition) Append(a *Append) {
 	a.BaseOffset, a.LogAppendTime, a.LogStart = -1, -1, p.offsets.LogStart
 	a.duplicate, a.mustSync, a.remembered = false, false, nil
 	if code := p.refuses(a.Batch); code != protocol.NONE {
-		a.refuse(code, "")
+		a.refuse(code)
 		return
 	}
 	if id := a.Batch.ProducerID(); id >= 0 {
@@ -94,8 +94,8 @@ func (p *Partition) Append(a *Append) {
 				return
 			}
 		}
-		if code, why := q.check(a.Batch, &p.id, p.next); code != protocol.NONE {
-			a.refuse(code, why)
+		if code := q.check(a.Batch); code != protocol.NONE {
+			a.refuse(code)
 			return
 		}
 	}
@@ -119,8 +119,8 @@ func (p *Partition) refuses(b protocol.Batch) protocol.ErrorCode {
 	return protocol.NONE
 }
 
-func (a *Append) refuse(code protocol.ErrorCode, why string) {
-	a.Err, a.Message = code, why
+func (a *Append) refuse(code protocol.ErrorCode) {
+	a.Err = code
 	a.Owner.Appended(a)
 }
 

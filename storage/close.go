@@ -166,7 +166,7 @@ func (s *Store) Delete(p *Partition, done func(error)) {
 	queued := p.writing.queued
 	p.writing.queued = appendList{}
 	for !queued.empty() {
-		queued.pop().refuse(protocol.NOT_LEADER_OR_FOLLOWER, "")
+		queued.pop().refuse(protocol.NOT_LEADER_OR_FOLLOWER)
 	}
 	p.wake()
 	p.quieted()

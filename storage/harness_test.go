@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"slipstream/protocol"
 	"slipstream/reactor"
@@ -182,8 +183,12 @@ func writers(t *testing.T, f func(t *testing.T, o StoreOptions)) {
 // until turns the core until cond holds.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
+	began := time.Now()
 	for i := 0; !cond(); i++ {
-		if i > 200_000 {
+		if i > 100 {
+			time.Sleep(20 * time.Microsecond)
+		}
+		if time.Since(began) > 20*time.Second {
 			r.t.Fatalf("it did not happen: %s (notes: %q)", what, r.notes)
 		}
 		r.core.Turn(false)

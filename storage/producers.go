@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"math"
 
 	"slipstream/protocol"
@@ -100,29 +99,21 @@ func (ps *producers) put(q *producer) {
 func (ps *producers) len() int { return len(ps.byID) }
 
 // check says whether an idempotent batch may be appended after what q (nil: unknown) has sent: NONE, or
-// Kafka's error and its reason.
-func (q *producer) check(b protocol.Batch, tp *TopicPartition, offset int64) (protocol.ErrorCode, string) {
+// Kafka's error.
+func (q *producer) check(b protocol.Batch) protocol.ErrorCode {
 	if q == nil {
-		return protocol.NONE, "" // its records may have been deleted: any sequence will do
+		return protocol.NONE // its records may have been deleted: any sequence will do
 	}
 	epoch, first := b.ProducerEpoch(), b.BaseSequence()
 	switch {
 	case epoch < q.epoch:
-		return protocol.INVALID_PRODUCER_EPOCH, fmt.Sprintf(
-			"Epoch of producer %d at offset %d in %s is %d, which is smaller than the last seen epoch %d",
-			q.id, offset, tp, epoch, q.epoch)
-	case epoch != q.epoch:
-		if first != 0 && q.epoch != noProducerEpoch {
-			return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER, fmt.Sprintf(
-				"Invalid sequence number for new epoch of producer %d at offset %d in partition %s: %d (request epoch), %d (seq. number), %d (current producer epoch)",
-				q.id, offset, tp, epoch, first, q.epoch)
-		}
-	case q.epoch != noProducerEpoch && !follows(q.lastSeq(), first):
-		return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER, fmt.Sprintf(
-			"Out of order sequence number for producer %d at offset %d in partition %s: %d (incoming seq. number), %d (current end sequence number)",
-			q.id, offset, tp, first, q.lastSeq())
+		return protocol.INVALID_PRODUCER_EPOCH
+	case epoch != q.epoch && first != 0 && q.epoch != noProducerEpoch:
+		return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER
+	case epoch == q.epoch && q.epoch != noProducerEpoch && !follows(q.lastSeq(), first):
+		return protocol.OUT_OF_ORDER_SEQUENCE_NUMBER
 	}
-	return protocol.NONE, ""
+	return protocol.NONE
 }
 
 const noProducerEpoch = -1

@@ -126,7 +126,7 @@ func (p *Partition) refuseUnsynced() {
 	refused := p.syncing.waiting
 	p.syncing.waiting = appendList{}
 	for !refused.empty() {
-		refused.pop().refuse(protocol.KAFKA_STORAGE_ERROR, "")
+		refused.pop().refuse(protocol.KAFKA_STORAGE_ERROR)
 	}
 }
 

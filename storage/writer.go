@@ -341,7 +341,7 @@ func (p *Partition) refuseQueued(code protocol.ErrorCode) {
 		p.active.firstTimestamp = -1
 	}
 	for !refused.empty() {
-		refused.pop().refuse(code, "")
+		refused.pop().refuse(code)
 	}
 }
 
