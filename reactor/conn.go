@@ -208,6 +208,9 @@ func (c *Core) bury() {
 		if conn.requests.pending > 0 || conn.told {
 			continue // comes back with its last Finish
 		}
+		if conn.requests.bytes != 0 {
+			panic("reactor: a connection ended with pending bytes that are nobody's")
+		}
 		conn.told, c.again = true, true
 		c.forget(conn)
 		c.service.Closed(conn)

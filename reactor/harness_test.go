@@ -13,7 +13,11 @@ import (
 	"time"
 
 	"slipstream/ring"
+
+	"golang.org/x/sys/unix"
 )
+
+var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
 
 // service is a Service of functions; nil ones do nothing.
 type service struct {
@@ -79,7 +83,7 @@ func serve(t *testing.T, cfg Config, services ...Service) *server {
 	if cfg.Kernel == nil {
 		cfg.Kernel = ring.NewLinux()
 	}
-	addr := netip.MustParseAddrPort("127.0.0.1:0")
+	addr := anyPort
 	for i, svc := range services {
 		cfg.ID = i
 		core := NewCore(cfg, svc)
@@ -106,7 +110,9 @@ func (s *server) stop() {
 	}
 	s.ended = true
 	for _, c := range s.cores {
-		c.Inject(call(func(c *Core) { c.Drain(c.Now + int64(500*time.Millisecond)) }))
+		for !c.Inject(call(func(c *Core) { c.Drain(c.Now + int64(500*time.Millisecond)) })) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	for range s.cores {
 		select {
@@ -400,3 +406,21 @@ func exchange(c *net.TCPConn, frames [][]byte, seed uint64) error {
 
 func itoa(i int) string { return strconv.Itoa(i) }
 
+// rawDial connects without Go's network poller, which would count as memory.
+func rawDial(t *testing.T, s *server) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.addr.Port()), Addr: s.addr.Addr().As4()})
+	}
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	return fd
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

@@ -16,7 +16,7 @@ type Request struct {
 
 	in            *Block // what Payload aliases
 	first, last   *segment
-	responseBytes int // of blocks; files cost the core no memory
+	responseBytes int // what its segments cost
 	state         requestPhase
 	next          *Request // younger one of the connection, or free list
 }
@@ -44,6 +44,15 @@ type segment struct {
 	off   int64
 	n     int
 	next  *segment
+}
+
+// cost is what a segment counts against its connection's pending bytes: those of
+// a block, and no less than the smallest block has. Files cost no memory here.
+func (s *segment) cost() int {
+	if s.block == nil {
+		return 0
+	}
+	return s.n + 1<<minBlockShift
 }
 
 // requestState is a connection's requests in the order of their frames.
@@ -151,7 +160,7 @@ func (r *Request) AddBlock(b *Block, from, to int) {
 	s := r.Conn.Core.takeSegment()
 	s.block, s.off, s.n = b, int64(from), to-from
 	r.add(s)
-	r.responseBytes += s.n
+	r.responseBytes += s.cost()
 }
 
 // AddFile appends n bytes of f from off to the response. One reference to f

@@ -166,17 +166,19 @@ func (c *Conn) consume(n int) {
 	s := &c.send
 	for n > 0 && s.first != nil {
 		part := min(n, s.first.n)
-		if s.first.block != nil {
-			c.requests.bytes -= part
-		} else {
+		before := s.first.cost()
+		if s.first.file != nil {
 			c.Core.Stats.FileBytesSent += uint64(part)
 		}
 		s.first.off += int64(part)
 		s.first.n -= part
 		n -= part
-		if s.first.n == 0 {
-			c.popSegment()
+		if s.first.n > 0 {
+			c.requests.bytes -= before - s.first.cost()
+			return
 		}
+		c.requests.bytes -= before
+		c.popSegment()
 	}
 }
 
@@ -197,9 +199,7 @@ func (c *Conn) dropOutput() {
 		return
 	}
 	for c.send.first != nil {
-		if c.send.first.block != nil {
-			c.requests.bytes -= c.send.first.n
-		}
+		c.requests.bytes -= c.send.first.cost()
 		c.popSegment()
 	}
 }
