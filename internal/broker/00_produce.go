@@ -114,9 +114,6 @@ func (op *produceOp) refusal() protocol.ErrorCode {
 	if op.decoded.Acks < -1 || op.decoded.Acks > 1 {
 		return protocol.INVALID_REQUIRED_ACKS
 	}
-	if op.decoded.TransactionalID != nil {
-		return protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-	}
 	return protocol.NONE
 }
 
@@ -126,21 +123,18 @@ func (p *producePart) check() {
 		p.op.answered()
 		return
 	}
-	if p.op.decoded.Acks == -1 && p.topic.minInsyncReplicas > 1 {
-		p.refuse(protocol.NOT_ENOUGH_REPLICAS, "")
-		return
-	}
-	batch, code := protocol.CheckProduced(p.batch, p.op.decoded.Version, &p.topic.rules)
+	p.rules, p.nowMillis = p.topic.rules, p.op.home.core.Wall/1e6
+	p.rules.Partition = p.topic.partitionNames[p.index]
+	batch, code := protocol.CheckProduced(p.batch, p.op.decoded.Version, &p.rules)
 	if code != protocol.NONE {
-		p.refuse(code, "")
+		p.refuseRecords(code)
 		return
 	}
 	if batch.IsTransactional() {
-		p.refuse(protocol.INVALID_TXN_STATE, "")
+		p.refuse(protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "")
 		return
 	}
 	p.batch = batch
-	p.rules, p.nowMillis = p.topic.rules, p.op.home.core.Wall/1e6
 	if batch.Codec() != protocol.None {
 		p.op.held = true
 		p.stage = produceChecking
@@ -197,7 +191,14 @@ func (p *producePart) forward() {
 func (p *producePart) hand() {
 	hosted := p.owner.hosted[p.key]
 	if hosted == nil || hosted.log == nil {
-		p.result.Code = protocol.NOT_LEADER_OR_FOLLOWER
+		if p.result.Code == protocol.NONE {
+			p.result.Code = hostless(hosted)
+		}
+		p.comeBack()
+		return
+	}
+	if p.result.Code != protocol.NONE {
+		p.result.LogStartOffset = hosted.log.Offsets().LogStart
 		p.comeBack()
 		return
 	}
@@ -211,8 +212,11 @@ func (p *producePart) Appended(a *storage.Append) {
 	p.result.Code = a.Err
 	if a.Err == protocol.NONE {
 		p.result.BaseOffset, p.result.LogAppendTime, p.result.LogStartOffset = a.BaseOffset, a.LogAppendTime, a.LogStart
-	} else if a.Message != "" {
+	} else {
 		p.result.Message = a.Message
+		if tellsLogStart(a.Err) {
+			p.result.LogStartOffset = p.owner.hosted[p.key].logStart()
+		}
 	}
 	p.comeBack()
 }
@@ -226,9 +230,44 @@ func (p *producePart) comeBack() {
 	p.owner.core.Send(p.op.home.core, p)
 }
 
+// refuse answers the part with an error. Where Kafka tells the log's start with
+// it, the part asks the partition's core for that.
 func (p *producePart) refuse(code protocol.ErrorCode, message string) {
 	p.result.Code, p.result.Message = code, message
+	if tellsLogStart(code) {
+		p.forward()
+		return
+	}
 	p.op.answered()
+}
+
+// refuseRecords refuses what is not one sound batch. What Kafka refuses while it
+// still reads the request is answered without the log's start.
+func (p *producePart) refuseRecords(code protocol.ErrorCode) {
+	if code == protocol.CORRUPT_MESSAGE {
+		p.refuse(code, protocol.ExplainCorrupt(p.batch))
+		return
+	}
+	first, rest, err := protocol.NextBatch(p.batch)
+	_, _, second := protocol.NextBatch(rest)
+	if len(p.batch) > 0 && (err != nil || len(first) > 0 && second == nil) {
+		p.result.Code = code
+		p.op.answered()
+		return
+	}
+	p.refuse(code, "")
+}
+
+// tellsLogStart says whether an answer with this error carries the log's start:
+// all but those that Kafka's ReplicaManager treats as known errors.
+func tellsLogStart(code protocol.ErrorCode) bool {
+	switch code {
+	case protocol.UNKNOWN_TOPIC_OR_PARTITION, protocol.NOT_LEADER_OR_FOLLOWER, protocol.MESSAGE_TOO_LARGE,
+		protocol.RECORD_LIST_TOO_LARGE, protocol.CORRUPT_MESSAGE, protocol.KAFKA_STORAGE_ERROR,
+		protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, protocol.UNSUPPORTED_COMPRESSION_TYPE:
+		return false
+	}
+	return true
 }
 
 // answered counts a part that has its answer; the last one sends the response.

@@ -163,7 +163,7 @@ func (s *Shard) planPart(p *fetchPart) {
 	p.highWatermark, p.logStart = -1, -1
 	hosted := s.hosted[p.key]
 	if hosted == nil || hosted.log == nil {
-		p.code = protocol.NOT_LEADER_OR_FOLLOWER
+		p.code = hostless(hosted)
 		return
 	}
 	p.leaderEpoch = hosted.leaderEpoch
@@ -187,7 +187,7 @@ func (s *Shard) planPart(p *fetchPart) {
 			return
 		}
 	}
-	p.at, p.code = hosted.log.Plan(p.asked.fetchOffset, int(max(p.asked.maxBytes, 0)), true)
+	p.at, p.code = hosted.log.Plan(p.asked.fetchOffset, int(max(min(p.asked.maxBytes, p.visit.op.maxBytes), 0)), true)
 	if p.code == protocol.NONE {
 		p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
 	}

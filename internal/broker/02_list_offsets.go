@@ -48,9 +48,13 @@ func (s *Shard) serveListOffsets(c *call) {
 	for _, t := range req.Topics {
 		topic, code := s.findTopicByString(t.Topic, protocol.UUID{}, false)
 		rt := kmsg.ListOffsetsResponseTopic{Topic: t.Topic}
-		rt.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(t.Partitions))
-		for i, p := range t.Partitions {
-			a := &rt.Partitions[i]
+		rt.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, 0, len(t.Partitions))
+		for _, p := range t.Partitions {
+			if topic != nil && seen[partitionKey{topic.id, p.Partition}] < 0 {
+				continue // named before, and refused then
+			}
+			rt.Partitions = append(rt.Partitions, kmsg.ListOffsetsResponseTopicPartition{})
+			a := &rt.Partitions[len(rt.Partitions)-1]
 			a.Default()
 			a.Partition, a.Timestamp, a.Offset, a.LeaderEpoch = p.Partition, -1, -1, -1
 			switch {
@@ -60,6 +64,7 @@ func (s *Shard) serveListOffsets(c *call) {
 				a.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)
 			case seen[partitionKey{topic.id, p.Partition}] > 1:
 				a.ErrorCode = int16(protocol.INVALID_REQUEST)
+				seen[partitionKey{topic.id, p.Partition}] = -1
 			case !timestampServed(p.Timestamp, req.Version):
 				a.ErrorCode = int16(protocol.UNSUPPORTED_VERSION)
 			default:

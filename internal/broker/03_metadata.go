@@ -24,6 +24,10 @@ const (
 
 func (s *Shard) serveMetadata(c *call) {
 	req := c.body.(*kmsg.MetadataRequest)
+	if req.Version < 12 && namedByID(req) {
+		c.reply(refuseMetadata(req))
+		return
+	}
 	missing := s.topicsToCreate(req)
 	if len(missing) == 0 {
 		c.reply(s.describeMetadata(req, nil))
@@ -44,6 +48,33 @@ func (s *Shard) serveMetadata(c *call) {
 		}
 		c.reply(s.describeMetadata(req, refused))
 	})
+}
+
+// namedByID says whether a request names a topic by its id; versions 10 and 11
+// have the field, and Kafka serves it from 12 on.
+func namedByID(req *kmsg.MetadataRequest) bool {
+	for i := range req.Topics {
+		if req.Topics[i].Topic == nil || req.Topics[i].TopicID != [16]byte{} {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseMetadata is Kafka's answer to a request that cannot be served as a whole.
+func refuseMetadata(req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ControllerID, resp.AuthorizedOperations = -1, authorizedOperationsAbsent
+	for i := range req.Topics {
+		t := kmsg.NewMetadataResponseTopic()
+		name := ""
+		if req.Topics[i].Topic != nil {
+			name = *req.Topics[i].Topic
+		}
+		t.Topic, t.TopicID, t.ErrorCode = &name, req.Topics[i].TopicID, int16(protocol.INVALID_REQUEST)
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
 }
 
 // topicsToCreate names the topics that the request asks for, that do not exist,

@@ -23,7 +23,7 @@ func (s *Shard) serveDescribeConfigs(c *call) {
 
 func (s *Shard) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResource {
 	out := kmsg.NewDescribeConfigsResponseResource()
-	out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
+	out.ResourceType, out.ResourceName, out.ErrorMessage = asked.ResourceType, asked.ResourceName, kmsg.StringPtr("")
 	q := ConfigQuery{Names: asked.ConfigNames, Synonyms: req.IncludeSynonyms, Documentation: req.IncludeDocumentation}
 	refuse := func(code protocol.ErrorCode, message string) kmsg.DescribeConfigsResponseResource {
 		out.ErrorCode, out.ErrorMessage = int16(code), &message
@@ -54,7 +54,7 @@ func (s *Shard) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req 
 			for _, e := range set {
 				q.Names = append(q.Names, e.Name)
 			}
-			out.Configs = s.broker.settings.Topics.DescribeBroker(set, q)
+			out.Configs = s.broker.settings.Topics.DescribeBroker(BrokerConfigs{All: set}, q)
 			return out
 		}
 		out.Configs = s.broker.settings.Topics.DescribeBroker(s.brokerConfigs(), q)

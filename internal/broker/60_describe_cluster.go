@@ -28,7 +28,6 @@ func (s *Shard) serveDescribeCluster(c *call) {
 	}
 	resp.EndpointType = endpointBrokers
 	if req.Version >= 1 && req.EndpointType != endpointBrokers {
-		resp.EndpointType = req.EndpointType
 		resp.ClusterID, resp.ControllerID = "", -1
 		resp.ErrorCode = int16(protocol.UNSUPPORTED_ENDPOINT_TYPE)
 		message := "Unsupported endpoint type " + itoa(int(req.EndpointType))

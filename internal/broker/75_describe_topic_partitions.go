@@ -18,10 +18,11 @@ const maxPartitionsPerPage = 2000
 func (s *Shard) serveDescribeTopicPartitions(c *call) {
 	req := c.body.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
-	limit := int(req.ResponsePartitionLimit)
-	if limit <= 0 || limit > maxPartitionsPerPage {
-		limit = maxPartitionsPerPage
+	if req.Cursor != nil && req.Cursor.Partition < 0 {
+		c.reply(refusePage(req))
+		return
 	}
+	limit := min(max(int(req.ResponsePartitionLimit), 1), maxPartitionsPerPage)
 	for _, name := range s.topicsToDescribe(req) {
 		if limit == 0 {
 			resp.NextCursor = cursorAt(name, 0)
@@ -40,6 +41,18 @@ func (s *Shard) serveDescribeTopicPartitions(c *call) {
 		}
 	}
 	c.reply(resp)
+}
+
+// refusePage is Kafka's answer to a cursor that points nowhere.
+func refusePage(req *kmsg.DescribeTopicPartitionsRequest) *kmsg.DescribeTopicPartitionsResponse {
+	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
+	for i := range req.Topics {
+		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		t.Topic, t.ErrorCode = &req.Topics[i].Topic, int16(protocol.INVALID_REQUEST)
+		t.AuthorizedOperations = authorizedOperationsAbsent
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
 }
 
 func cursorAt(topic string, partition int) *kmsg.DescribeTopicPartitionsResponseNextCursor {
@@ -71,7 +84,7 @@ func (s *Shard) topicsToDescribe(req *kmsg.DescribeTopicPartitionsRequest) (name
 func (s *Shard) describePage(name string, first, limit int) (kmsg.DescribeTopicPartitionsResponseTopic, int) {
 	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	out.Topic = &name
-	out.AuthorizedOperations = authorizedOperationsAbsent
+	out.AuthorizedOperations = topicOperations
 	t := s.image.TopicByName(name)
 	if t == nil {
 		out.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)
@@ -80,7 +93,7 @@ func (s *Shard) describePage(name string, first, limit int) (kmsg.DescribeTopicP
 		}
 		return out, -1
 	}
-	out.TopicID, out.IsInternal, out.AuthorizedOperations = t.ID, isInternal(name), topicOperations
+	out.TopicID, out.IsInternal = t.ID, isInternal(name)
 	first = min(first, len(t.Partitions))
 	last := min(first+limit, len(t.Partitions))
 	for i := first; i < last; i++ {

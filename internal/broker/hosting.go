@@ -22,14 +22,23 @@ type partitionKey struct {
 // topicState is what a core knows of a topic beyond the image: the settings that
 // its partitions run with. Every core has one for every topic.
 type topicState struct {
-	id         protocol.UUID
-	name       string
-	nameBytes  []byte
-	partitions int
-	settings   storage.Config
-	rules      protocol.Rules // what a produced batch is checked against
+	id             protocol.UUID
+	name           string
+	nameBytes      []byte
+	partitions     int
+	partitionNames []string // as messages about records name them
+	settings       storage.Config
+	rules          protocol.Rules // what a produced batch is checked against
 
 	minInsyncReplicas int
+}
+
+// grow notes that the topic has n partitions.
+func (t *topicState) grow(n int) {
+	for i := len(t.partitionNames); i < n; i++ {
+		t.partitionNames = append(t.partitionNames, storage.DirName(t.name, int32(i)))
+	}
+	t.partitions = len(t.partitionNames)
 }
 
 // hosted is a partition on the core that owns it.
@@ -39,6 +48,24 @@ type hosted struct {
 	leaderEpoch int32
 	log         *storage.Partition // nil while its files are being made
 	gone        bool               // deleted while its files were being made
+	failed      bool               // its files could not be made
+}
+
+// logStart is the partition's first offset, -1 if it is gone.
+func (h *hosted) logStart() int64 {
+	if h == nil || h.log == nil {
+		return -1
+	}
+	return h.log.Offsets().LogStart
+}
+
+// hostless is the error for a partition that this core should have and cannot
+// serve: one whose files could not be made, or one whose turn has not come.
+func hostless(h *hosted) protocol.ErrorCode {
+	if h != nil && h.failed {
+		return protocol.KAFKA_STORAGE_ERROR
+	}
+	return protocol.NOT_LEADER_OR_FOLLOWER
 }
 
 // ownerOf says which core owns a partition. Partitions of one topic go to
@@ -75,7 +102,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 		if t == nil {
 			return
 		}
-		t.partitions = max(t.partitions, int(r.PartitionID)+1)
+		t.grow(int(r.PartitionID) + 1)
 		s.host(m, t, r.PartitionID, r.LeaderEpoch)
 	case *metadata.PartitionChangeRecord:
 		h := s.hosted[partitionKey{protocol.UUID(r.TopicID), r.PartitionID}]
@@ -140,6 +167,7 @@ func (j *makePartition) Deliver(*reactor.Core) {
 	switch {
 	case j.err != nil:
 		// The partition stays without a log: clients get KAFKA_STORAGE_ERROR.
+		h.failed = true
 		s.broker.log.Error("a new partition's files could not be made",
 			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
 	case h.gone:

@@ -401,9 +401,13 @@ func (b *Broker) openMetadata() error {
 		RandomID:      func() metadata.UUID { return metadata.UUID(b.randomID()) },
 		NumPartitions: b.settings.NumPartitions, ReplicationFactor: b.settings.ReplicationFactor,
 	}}
+	if k, ok := b.settings.Topics.(kafkaSettings); ok {
+		k.cluster = first.brokerConfigs // only the controller describes, on core 0
+		first.controller.rules.Configs = k
+	}
 	for _, s := range b.shards {
 		for _, t := range s.image.Topics() {
-			s.addTopic(protocol.UUID(t.ID), t.Name).partitions = len(t.Partitions)
+			s.addTopic(protocol.UUID(t.ID), t.Name).grow(len(t.Partitions))
 		}
 	}
 	return nil

@@ -156,9 +156,9 @@ func (b *Broker) node() metadata.Node {
 	}
 }
 
-// recordsPerBatch keeps a batch of many partitions' changes well below the
-// largest that Kafka's raft reads (8 MiB).
-const recordsPerBatch = 20_000
+// recordsPerBatch keeps a batch of many partitions' changes within what
+// Kafka's raft reads: 10,000 records, 8 MiB.
+const recordsPerBatch = 10_000
 
 // proposeAll proposes records that need not be atomic, in as many batches as it
 // takes. decide runs once.

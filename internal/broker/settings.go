@@ -54,12 +54,12 @@ type TopicSettings interface {
 
 	// Resolve gives what a topic runs with: its own settings over the broker's
 	// dynamic ones over the static ones over the defaults.
-	Resolve(topic, broker []metadata.ConfigEntry) TopicConfig
+	Resolve(topic []metadata.ConfigEntry, broker BrokerConfigs) TopicConfig
 
 	// DescribeTopic and DescribeBroker list every setting with its value and
 	// where that comes from. names limits them; nil is all.
-	DescribeTopic(topic, broker []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
-	DescribeBroker(broker []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+	DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+	DescribeBroker(broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 }
 
 // ConfigQuery is what a DescribeConfigs request wants to know of a resource.
@@ -84,19 +84,14 @@ func (s *Shard) configure(t *topicState) {
 	t.settings, t.rules, t.minInsyncReplicas = c.Log, c.Rules, c.MinInsyncReplicas
 }
 
-// brokerConfigs are the dynamic settings of this broker: its own over those of
-// all brokers.
-func (s *Shard) brokerConfigs() []metadata.ConfigEntry {
-	all := s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker})
-	own := s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))})
-	if len(all) == 0 {
-		return own
+// BrokerConfigs are the dynamic settings of brokers: this one's own, and those of
+// all brokers of the cluster, which the own ones win over.
+type BrokerConfigs struct{ Own, All []metadata.ConfigEntry }
+
+// brokerConfigs are the dynamic settings of this broker.
+func (s *Shard) brokerConfigs() BrokerConfigs {
+	return BrokerConfigs{
+		Own: s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))}),
+		All: s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker}),
 	}
-	merged := append([]metadata.ConfigEntry(nil), own...)
-	for _, e := range all {
-		if _, set := s.image.Config(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))}, e.Name); !set {
-			merged = append(merged, e)
-		}
-	}
-	return merged
 }

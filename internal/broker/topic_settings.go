@@ -18,12 +18,25 @@ import (
 // broker's static configuration. A topic setting's value is the first of: the
 // topic's own, the broker's dynamic synonym, the broker's static synonym, the
 // default.
-type kafkaSettings struct{ static *config.Config }
+type kafkaSettings struct {
+	static *config.Config
+	// cluster gives what CreateTopics describes: the dynamic broker settings of
+	// core 0's image, once there is one.
+	cluster func() BrokerConfigs
+}
+
+func (k kafkaSettings) brokerConfigs() BrokerConfigs {
+	if k.cluster == nil {
+		return BrokerConfigs{}
+	}
+	return k.cluster()
+}
 
 // Sources of a setting's value (DescribeConfigsResponse.ConfigSource in Kafka).
 const (
 	sourceTopic         = 1
 	sourceDynamicBroker = 2
+	sourceClusterBroker = 3 // dynamic, of all brokers
 	sourceStaticBroker  = 4
 	sourceDefault       = 5
 )
@@ -68,7 +81,7 @@ func (k kafkaSettings) List(res metadata.Resource, name string) (inherited strin
 		return "", false
 	}
 	if res.Type == metadata.ResourceTopic {
-		value, _, _ := k.resolve(s, nil, nil)
+		value, _, _ := k.resolve(s, nil, BrokerConfigs{})
 		return value, true
 	}
 	return k.static.Get(name), true
@@ -77,7 +90,7 @@ func (k kafkaSettings) List(res metadata.Resource, name string) (inherited strin
 // Describe implements metadata.ConfigValidator.
 func (k kafkaSettings) Describe(overrides []metadata.ConfigEntry) (out []kmsg.CreateTopicsResponseTopicConfig) {
 	for _, s := range config.Topics() {
-		value, source, null := k.resolve(s, overrides, nil)
+		value, source, null := k.resolve(s, overrides, k.brokerConfigs())
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
 		c.Name, c.Source, c.ReadOnly, c.IsSensitive = s.Name, int8(source), s.ReadOnly, s.Sensitive
 		if !null {
@@ -99,13 +112,16 @@ func entry(entries []metadata.ConfigEntry, name string) (string, bool) {
 }
 
 // resolve finds a topic setting's value and where it comes from.
-func (k kafkaSettings) resolve(s *config.Setting, topic, broker []metadata.ConfigEntry) (value string, source int, null bool) {
+func (k kafkaSettings) resolve(s *config.Setting, topic []metadata.ConfigEntry, broker BrokerConfigs) (value string, source int, null bool) {
 	if v, ok := entry(topic, s.Name); ok {
 		return v, sourceTopic, false
 	}
 	if s.Synonym != "" {
-		if v, ok := entry(broker, s.Synonym); ok {
+		if v, ok := entry(broker.Own, s.Synonym); ok {
 			return v, sourceDynamicBroker, false
+		}
+		if v, ok := entry(broker.All, s.Synonym); ok {
+			return v, sourceClusterBroker, false
 		}
 		if v, ok := k.static.Static(s.Synonym); ok {
 			return v, sourceStaticBroker, false
@@ -141,7 +157,7 @@ func (k kafkaSettings) inOtherUnits(topicName string) (string, bool) {
 }
 
 // Resolve implements TopicSettings.
-func (k kafkaSettings) Resolve(topic, broker []metadata.ConfigEntry) TopicConfig {
+func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfigs) TopicConfig {
 	text := func(name string) string {
 		v, _, _ := k.resolve(config.Topic(name), topic, broker)
 		return v
@@ -177,7 +193,7 @@ func (k kafkaSettings) Resolve(topic, broker []metadata.ConfigEntry) TopicConfig
 }
 
 // DescribeTopic implements TopicSettings.
-func (k kafkaSettings) DescribeTopic(topic, broker []metadata.ConfigEntry, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
+func (k kafkaSettings) DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
 	for _, s := range config.Topics() {
 		if !q.wants(s.Name) {
 			continue
@@ -189,7 +205,7 @@ func (k kafkaSettings) DescribeTopic(topic, broker []metadata.ConfigEntry, q Con
 }
 
 // DescribeBroker implements TopicSettings.
-func (k kafkaSettings) DescribeBroker(broker []metadata.ConfigEntry, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
+func (k kafkaSettings) DescribeBroker(broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
 	for _, s := range config.Brokers() {
 		if !q.wants(s.Name) {
 			continue
@@ -210,7 +226,7 @@ func (q ConfigQuery) wants(name string) bool {
 
 // synonyms lists every level at which a topic setting has a value, the one in
 // force first.
-func (k kafkaSettings) synonyms(s *config.Setting, topic, broker []metadata.ConfigEntry) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
+func (k kafkaSettings) synonyms(s *config.Setting, topic []metadata.ConfigEntry, broker BrokerConfigs) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
 	if v, ok := entry(topic, s.Name); ok {
 		out = append(out, synonym(s.Name, v, sourceTopic))
 	}
@@ -220,9 +236,12 @@ func (k kafkaSettings) synonyms(s *config.Setting, topic, broker []metadata.Conf
 	return out
 }
 
-func (k kafkaSettings) brokerLevels(s *config.Setting, broker []metadata.ConfigEntry) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
-	if v, ok := entry(broker, s.Name); ok {
+func (k kafkaSettings) brokerLevels(s *config.Setting, broker BrokerConfigs) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
+	if v, ok := entry(broker.Own, s.Name); ok {
 		out = append(out, synonym(s.Name, v, sourceDynamicBroker))
+	}
+	if v, ok := entry(broker.All, s.Name); ok {
+		out = append(out, synonym(s.Name, v, sourceClusterBroker))
 	}
 	if v, ok := k.static.Static(s.Name); ok {
 		out = append(out, synonym(s.Name, v, sourceStaticBroker))
