@@ -69,6 +69,7 @@ func (d *Driver) Start() (err error) {
 // rules tells which.
 func (d *Driver) Run(limitNanos int64, until func() bool) error {
 	end := d.world.Now() + limitNanos
+	d.stir() // who runs it may have injected something
 	for !until() {
 		if d.world.Now() >= end {
 			return ErrTimeout

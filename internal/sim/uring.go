@@ -169,7 +169,11 @@ func (w *World) Blocked(ringFD int) bool {
 		return false
 	}
 	u, ok := f.obj.(*uring)
-	return ok && u.waits && w.clock.now < u.waitUntil && !u.hasNews()
+	if !ok {
+		return false
+	}
+	u.waits = u.waits && w.clock.now < u.waitUntil && !u.hasNews() // once awake, awake until the next enter
+	return u.waits
 }
 
 // hasNews: completions, or what an enter would turn into completions.
@@ -218,6 +222,7 @@ func (u *uring) ready() uint32 { return load(u.mapping.CQTail) - load(u.mapping.
 func (u *uring) post(userData uint64, res int32, flags uint32) {
 	u.k.w.note(traceCQE, "cqe", int64(u.mapping.FD), int64(userData), int64(res), int64(flags))
 	u.posted++
+	u.waits = false
 	cqe := ring.CQE{UserData: userData, Res: res, Flags: flags}
 	if len(u.overflow) > 0 || !u.put(cqe) {
 		u.overflow = append(u.overflow, cqe)
@@ -263,6 +268,7 @@ func (u *uring) taskWork(s step) {
 		return
 	}
 	u.deferred = append(u.deferred, s)
+	u.waits = false
 	if u.flags&ring.SetupTaskrunFlag != 0 {
 		setBits(u.mapping.SQFlags, ring.SQTaskrun)
 	}
