@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -375,4 +377,10 @@ func batchesOf(t testing.TB, b []byte) (all []protocol.Batch) {
 		all, b = append(all, batch), rest
 	}
 	return all
+}
+
+// sealOld sets the CRC of a message of an old format.
+func sealOld(m []byte) []byte {
+	binary.BigEndian.PutUint32(m[12:], crc32.ChecksumIEEE(m[16:]))
+	return m
 }

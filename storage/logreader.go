@@ -48,20 +48,21 @@ var errNoBatch = errors.New("no record batch")
 // header returns the header of the batch at pos, as a batch without records, once its length is believable. It
 // wraps errNoBatch if there is none.
 func (r *logReader) header(pos int64) (protocol.Batch, error) {
-	if r.size-pos < protocol.HeaderBytes {
-		return nil, fmt.Errorf("%w: %d bytes are left", errNoBatch, r.size-pos)
+	left := r.size - pos
+	if left < oldMessageBytes {
+		return nil, fmt.Errorf("%w: %d bytes are left", errNoBatch, left)
 	}
-	b, err := r.view(pos, protocol.HeaderBytes)
+	b, err := r.view(pos, int(min(left, protocol.HeaderBytes)))
 	if err != nil {
 		return nil, err
 	}
 	h := protocol.Batch(b)
 	length := int64(h.Length())
 	switch {
-	case length < protocol.HeaderBytes-protocol.LogOverhead && h.Magic() >= protocol.CurrentMagic || length < 14:
+	case length < protocol.HeaderBytes-protocol.LogOverhead && h.Magic() >= protocol.CurrentMagic || length < oldMessageBytes-protocol.LogOverhead:
 		return nil, fmt.Errorf("%w: its length would be %d", errNoBatch, length)
-	case length > r.size-pos-protocol.LogOverhead:
-		return nil, fmt.Errorf("%w: its length would be %d, and %d bytes are left", errNoBatch, length, r.size-pos-protocol.LogOverhead)
+	case length > left-protocol.LogOverhead:
+		return nil, fmt.Errorf("%w: its length would be %d, and %d bytes are left", errNoBatch, length, left-protocol.LogOverhead)
 	case h.Magic() != protocol.CurrentMagic:
 		return nil, r.oldMagic(pos, h.Magic(), int(length))
 	case h.LastOffsetDelta() < 0 || h.BaseOffset() < 0 || h.LastOffset() < h.BaseOffset():
@@ -70,8 +71,11 @@ func (r *logReader) header(pos int64) (protocol.Batch, error) {
 	return h, nil
 }
 
-// maxOldMessage is the largest message of an old format that is looked at.
-const maxOldMessage = 128 << 20
+// A message of an old format has at least oldMessageBytes; one of more than maxOldMessage is not looked at.
+const (
+	oldMessageBytes = protocol.LogOverhead + 14
+	maxOldMessage   = 128 << 20
+)
 
 // oldMagic tells a damaged batch from a message of a format that Kafka has not written since 0.11: the latter must
 // not be cut off as if it were garbage.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sort"
 
 	"slipstream/protocol"
 )
@@ -43,23 +44,23 @@ func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err er
 	if end >= 0 {
 		limit = end - s.base - 1
 	}
-	b, n, err := op.lastEntry(s, indexSuffix, indexEntryBytes)
+	first, b, n, err := op.outerEntries(s, indexSuffix, indexEntryBytes)
 	if err != nil {
 		return last, err
 	}
 	if n > 0 {
 		last.index, last.indexOK = decodeIndexEntry(b), true
-		if e := last.index; e.relative < 0 || int64(e.relative) > limit || e.position < 0 || int64(e.position) >= s.size {
+		if e, f := last.index, decodeIndexEntry(first); n > 1 && (f.relative >= e.relative || f.position >= e.position) || e.relative < 0 || int64(e.relative) > limit || e.position < 0 || int64(e.position) >= s.size {
 			return last, fmt.Errorf("%w: the .index ends with offset %d at position %d", errDoubtful, s.base+int64(e.relative), e.position)
 		}
 	}
 	s.entries = int32(n)
-	if b, n, err = op.lastEntry(s, timeIndexSuffix, timeIndexEntryBytes); err != nil {
+	if first, b, n, err = op.outerEntries(s, timeIndexSuffix, timeIndexEntryBytes); err != nil {
 		return last, err
 	}
 	if n > 0 {
 		last.time, last.timeOK = decodeTimeEntry(b), true
-		if e := last.time; e.relative < 0 || int64(e.relative) > limit || e.timestamp < 0 {
+		if e, f := last.time, decodeTimeEntry(first); n > 1 && (f.timestamp >= e.timestamp || f.relative > e.relative) || e.relative < 0 || int64(e.relative) > limit || e.timestamp < 0 {
 			return last, fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(e.relative))
 		}
 	}
@@ -67,45 +68,39 @@ func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err er
 	return last, nil
 }
 
-// lastEntry finds the last entry of an index that is not zero, and how many there are. The file is
-// not changed.
-func (op *opening) lastEntry(s *segment, suffix string, size int64) (entry []byte, n int64, err error) {
+// outerEntries finds the first entry of an index, the last that is not zero, and how many there are up to that. The
+// file is not changed.
+func (op *opening) outerEntries(s *segment, suffix string, size int64) (first, last []byte, n int64, err error) {
 	if !op.files.has(s.base, suffix) {
-		return nil, 0, fmt.Errorf("%w: there is no %s", errDoubtful, suffix)
+		return nil, nil, 0, fmt.Errorf("%w: there is no %s", errDoubtful, suffix)
 	}
 	fd, err := op.k.Open(op.p.path(s.base, suffix), readOnly, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	defer closeQuietly(op.k, fd)
 	bytes, err := op.k.Size(fd)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
 	if bytes%size != 0 || bytes > math.MaxInt32 {
-		return nil, 0, fmt.Errorf("%w: the %s has %d bytes", errDoubtful, suffix, bytes)
+		return nil, nil, 0, fmt.Errorf("%w: the %s has %d bytes", errDoubtful, suffix, bytes)
 	}
-	entry = make([]byte, size)
+	first, last = make([]byte, size), make([]byte, size)
 	used := func(i int64) bool {
-		err = errors.Join(err, readFull(op.k, fd, entry, i*size))
-		return !allZero(entry)
+		err = errors.Join(err, readFull(op.k, fd, last, i*size))
+		return !allZero(last)
 	}
 	n = bytes / size
 	if n > 0 && !used(n-1) { // what Kafka preallocated: find where the zeros begin
-		lo, hi := int64(0), n-1
-		for lo < hi {
-			if mid := (lo + hi) / 2; used(mid) {
-				lo = mid + 1
-			} else {
-				hi = mid
-			}
-		}
-		n = lo
+		n = int64(sort.Search(int(n-1), func(i int) bool { return !used(int64(i)) }))
 	}
 	if n > 0 {
+		used(0)
+		copy(first, last)
 		used(n - 1)
 	}
-	return entry, n, err
+	return first, last, n, err
 }
 
 // trustActive opens the last segment after a clean shutdown: from the last index entry on the batches' headers are
@@ -144,6 +139,9 @@ func (op *opening) trustActive(s *segment) error {
 	}
 	if end != s.size {
 		return fmt.Errorf("%w: its batches end at %d, the file at %d", errDoubtful, end, s.size)
+	}
+	if last.timeOK && s.base+int64(last.time.relative) >= next {
+		return fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(last.time.relative))
 	}
 	a.sinceEntry = s.size - from
 	if a.firstTimestamp, err = op.firstTimestamp(s); err != nil {
