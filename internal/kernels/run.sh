@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Runs the ring and reactor tests, and a produce/consume round trip of the real binary, on real older Linux kernels in
+# QEMU: Debian's 6.1 and 6.12 cloud kernels, ext4 and XFS, at the ring levels 5.15, 6.1 and the kernel's own. Then cuts
+# the power under a load and looks whether what was flushed survived. Nothing is installed: packages are downloaded and
+# unpacked under build/kernels. KERNELS, FILESYSTEMS, LEVELS and POWERCUT=0 narrow it down.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=$PWD/internal/kernels work=$PWD/build/kernels
+kernels=${KERNELS:-6.1 6.12} filesystems=${FILESYSTEMS:-ext4 xfs} levels=${LEVELS:-5.15 6.1 native} limit=${LIMIT:-900}
+packages=${PACKAGES:-ring reactor}
+
+missing() {
+  echo "kernel tests need $1 (apt-get install $2)" >&2
+  [ "${CI:-}" = true ] || [ "${SLIPSTREAM_REQUIRE_TOOLS:-}" = 1 ] && exit 1
+  echo "kernel tests skipped" >&2
+  exit 0
+}
+command -v qemu-system-x86_64 >/dev/null || missing qemu-system-x86_64 qemu-system-x86
+command -v cpio >/dev/null || missing cpio cpio
+command -v depmod >/dev/null || [ -x /sbin/depmod ] || missing depmod kmod
+[ -x /sbin/mkfs.xfs ] || command -v mkfs.xfs >/dev/null || missing mkfs.xfs xfsprogs
+command -v apt-get >/dev/null || missing apt-get "needs a Debian"
+busybox=$(command -v busybox || true)
+[ -n "$busybox" ] && ! ldd "$busybox" >/dev/null 2>&1 || missing "a static busybox" busybox-static
+PATH=$PATH:/sbin:/usr/sbin
+
+# fetch SERIES: downloads and unpacks the series' cloud kernel; sets pkg and version
+fetch() {
+  local meta=linux-image-$1-cloud-amd64
+  apt-cache show "$meta" >/dev/null 2>&1 || meta=linux-image-cloud-amd64
+  pkg=$(apt-cache depends "$meta" | awk -v s="linux-image-$1" '$1 == "Depends:" && index($2, s) == 1 {print $2; exit}')
+  [ -n "$pkg" ] || { echo "no cloud kernel of series $1 in the package lists (apt-get update?)" >&2; exit 1; }
+  version=${pkg#linux-image-}
+  if [ ! -f "$work/$pkg/boot/vmlinuz-$version" ]; then
+    (cd "$work" && apt-get -q download "$pkg" >/dev/null 2>"$work/apt.log") || { cat "$work/apt.log" >&2; exit 1; }
+    dpkg -x "$work/${pkg}"_*.deb "$work/$pkg"
+    rm -f "$work/${pkg}"_*.deb
+    depmod -b "$work/$pkg" "$version"
+  fi
+}
+
+# modules MODULE...: copies modules and what they need into the initramfs, in load order
+modules() {
+  local name path
+  for name in "$@"; do
+    modprobe -d "$work/$pkg" -S "$version" --show-depends "$name" | awk '$1 == "insmod" {print $2}' | while read -r path; do
+      local file
+      file=$(basename "$path" .xz)
+      [ -f "$root/modules/$file" ] && continue
+      case $path in *.xz) xz -dc "$path" >"$root/modules/$file" ;; *) cp "$path" "$root/modules/$file" ;; esac
+      echo "$file" >>"$root/modules/order"
+    done
+  done
+}
+
+build() {
+  rm -rf "$work/bin"
+  mkdir -p "$work/bin/tests"
+  export CGO_ENABLED=0
+  for p in $packages; do
+    go test -c -o "$work/bin/tests/$p.test" "./$p"
+  done
+  if go list ./cmd/slipstream >/dev/null 2>&1; then
+    go build -o "$work/bin/slipstream" ./cmd/slipstream
+  else
+    echo "no cmd/slipstream: the round trip is left out"
+  fi
+  go build -o "$work/bin/roundtrip" ./internal/kernels/roundtrip
+}
+
+# initramfs: the guest's root, without /plan
+initramfs() {
+  root=$work/root-$version
+  rm -rf "$root"
+  mkdir -p "$root"/{bin,dev,proc,sys,modules,tests,etc}
+  cp "$busybox" "$root/bin/busybox"
+  cp "$here/init" "$root/init"
+  chmod +x "$root/init"
+  cp "$work"/bin/tests/* "$root/tests/"
+  for p in $packages; do [ -d "$p/testdata" ] && cp -r "$p/testdata" "$root/tests/"; done
+  for f in slipstream roundtrip; do [ -f "$work/bin/$f" ] && cp "$work/bin/$f" "$root/bin/"; done
+  : >"$root/modules/order"
+  modules virtio_pci virtio_blk xfs ext4
+}
+
+# boot LOGFILE SETTINGS IMAGE: runs the guest to its end, or in the background when background is set
+boot() {
+  local log=$1 settings=$2 image=$3
+  mkdir -p "$root/plan"
+  printf '%s\n' "$settings" >"$root/plan/settings"
+  (cd "$root" && find . -print0 | cpio --null -o -H newc --quiet | gzip -1) >"$work/init-$version.gz"
+  set -- timeout -k 5 "$limit" qemu-system-x86_64 -accel "${ACCEL:-tcg,thread=multi}" -machine q35 -cpu max -smp 2 -m 1536M -nodefaults \
+    -display none -no-reboot -serial stdio -kernel "$work/$pkg/boot/vmlinuz-$version" -initrd "$work/init-$version.gz" \
+    -append "console=ttyS0 panic=-1 quiet" -drive "file=$image,if=none,id=d0,format=raw,cache=unsafe" -device virtio-blk-pci,drive=d0
+  if [ -n "${background:-}" ]; then
+    "$@" </dev/null >"$log" 2>&1 &
+    qemu=$!
+  else
+    "$@" </dev/null >"$log" 2>&1 || true # its status says nothing; the last line does
+  fi
+}
+
+image() { # FILESYSTEM
+  img=$work/disk-$1.img
+  rm -f "$img"
+  truncate -s 768M "$img"
+  "mkfs.$1" -q "$img"
+}
+
+table=() failures=0
+row() { table+=("$(printf '%-26s %-6s %-12s %-8s %-6s %s' "$@")"); }
+
+# report LOGFILE FILESYSTEM: turns a guest's RESULT lines into rows
+report() {
+  local log=$1 fs=$2 name level result rest tests skips ok
+  tr -d '\r' <"$log" >"$log.txt"
+  while read -r _ name level result rest; do
+    read -r tests skips ok <<<"$rest"
+    if [ "$result" = pass ] && [ "$name" = roundtrip -o "$name" = powercut ]; then
+      row "$version" "$fs" "$name" "$level" pass "${ok#roundtrip: ok }"
+    elif [ "$result" = pass ]; then
+      row "$version" "$fs" "$name" "$level" pass "$tests tests, $skips skipped"
+    else
+      row "$version" "$fs" "$name" "$level" FAIL "see ${log#"$PWD"/}.txt"
+      failures=$((failures + 1))
+    fi
+  done < <(grep '^RESULT ' "$log.txt" || true)
+  if ! grep -q '^KERNEL-TESTS-DONE .* failed=0' "$log.txt"; then
+    row "$version" "$fs" guest - FAIL "did not finish soundly, see ${log#"$PWD"/}.txt"
+    failures=$((failures + 1))
+    tail -n 60 "$log.txt"
+  fi
+}
+
+# powercut FILESYSTEM: kills the machine under a load once enough is acknowledged, boots it again, looks
+powercut() {
+  local fs=$1 log=$work/log-$version-$1-load acked
+  image "$fs"
+  background=1 boot "$log" "MODE=load FILESYSTEM=$fs" "$img"
+  for _ in $(seq 1200); do
+    acked=$(tr -d '\r' <"$log" | awk '/^acked [0-9]+$/ {n = $2} END {print n + 0}')
+    [ "$acked" -ge 500 ] && break
+    kill -0 "$qemu" 2>/dev/null || break
+    sleep 0.1
+  done
+  pkill -KILL -P "$qemu" 2>/dev/null || true # timeout's child is the machine
+  kill -KILL "$qemu" 2>/dev/null || true
+  wait "$qemu" 2>/dev/null || true
+  acked=$(tr -d '\r' <"$log" | awk '/^acked [0-9]+$/ {n = $2} END {print n + 0}')
+  if [ "$acked" -lt 500 ]; then
+    row "$version" "$fs" powercut native FAIL "only $acked records were acknowledged"
+    failures=$((failures + 1))
+    tail -n 40 "$log"
+    return
+  fi
+  boot "$work/log-$version-$fs-verify" "MODE=verify FILESYSTEM=$fs ACKED=$acked" "$img"
+  report "$work/log-$version-$fs-verify" "$fs"
+}
+
+mkdir -p "$work"
+build
+for series in $kernels; do
+  fetch "$series"
+  initramfs
+  for fs in $filesystems; do
+    echo "booting $version on $fs"
+    image "$fs"
+    boot "$work/log-$version-$fs" "MODE=tests FILESYSTEM=$fs LEVELS=\"$levels\"" "$img"
+    report "$work/log-$version-$fs" "$fs"
+    if [ "${POWERCUT:-1}" = 1 ] && [ -f "$work/bin/slipstream" ]; then powercut "$fs"; fi
+    rm -f "$img"
+  done
+done
+printf '\n%-26s %-6s %-12s %-8s %-6s %s\n' kernel disk test level result detail
+printf '%s\n' "${table[@]}"
+[ "$failures" = 0 ] || { echo "$failures failures"; exit 1; }
+echo "all kernel tests passed"
