@@ -235,7 +235,13 @@ func (b *Broker) makeShards(helpers reactor.Helpers) {
 func (b *Broker) chooseWriter() error {
 	writer := b.settings.Writer
 	if writer == storage.WriterAuto {
-		writer = storage.WriterInline
+		probed, err := storage.ProbeWriter(b.kernel, b.dir)
+		if err != nil {
+			return fmt.Errorf("data directory %s cannot be written: %w", b.dir, err)
+		}
+		writer = probed.Writer
+		b.report.Writer = fmt.Sprintf("%s (%s: a 16 KiB append takes %.1f us inline, %.1f us by the ring)",
+			writer, probed.FileSystem, float64(probed.InlineNanos)/1e3, float64(probed.RingNanos)/1e3)
 	} else {
 		b.report.Writer = writer.String() + " (forced)"
 	}
