@@ -384,6 +384,9 @@ func (b *Broker) openMetadata() error {
 	var log *storage.Partition
 	_, err := k.Stat(dir + "/partition.metadata")
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := b.format(dir); err != nil {
+			return fmt.Errorf("the metadata directory cannot be made: %w", err)
+		}
 		if log, err = storage.Create(k, dir, id, cfg, 1); err != nil {
 			return fmt.Errorf("the metadata log cannot be made: %w", err)
 		}
@@ -417,6 +420,31 @@ func (b *Broker) openMetadata() error {
 		}
 	}
 	return nil
+}
+
+// format writes what Kafka's own format leaves in a new directory, so that a
+// Kafka controller can open it: the bootstrap records and the voters.
+func (b *Broker) format(dir string) error {
+	now := b.kernel.Wall() / 1e6
+	bootstrap := metadata.AppendSnapshot(nil, metadata.Snapshot{TimestampMillis: now}, metadata.BootstrapFeatures())
+	if err := storage.ReplaceFile(b.kernel, b.dir+"/bootstrap.checkpoint", bootstrap); err != nil {
+		return err
+	}
+	voters := metadata.AppendSnapshot(nil, metadata.Snapshot{
+		TimestampMillis: now, KRaftVersion: &metadata.KRaftVersion{KRaftVersion: 1}, Voters: b.voters(),
+	}, nil)
+	return storage.ReplaceFile(b.kernel, dir+"/00000000000000000000-0000000000.checkpoint", voters)
+}
+
+// kafkaControllerPort is where Kafka's examples have the controller listen. The
+// set of voters must name an endpoint; a Kafka that opens the directory corrects it.
+const kafkaControllerPort = 9093
+
+// voters is the set of voters of the metadata log: this node alone.
+func (b *Broker) voters() *metadata.Voters {
+	return metadata.VotersAlone(b.nodeID, metadata.UUID(b.directoryID), []metadata.VoterEndpoint{
+		{Name: "CONTROLLER", Host: b.advertisedHost, Port: kafkaControllerPort},
+	})
 }
 
 // foldMetadata replays the newest snapshot and the log behind it, and returns

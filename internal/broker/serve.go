@@ -119,7 +119,7 @@ func (m *begin) Deliver(*reactor.Core) {
 	node := m.b.node()
 	var voters *metadata.Voters
 	if s.controller.log.Offsets().LogEnd == 0 {
-		voters = metadata.VotersAlone(m.b.nodeID, metadata.UUID(m.b.directoryID), nil)
+		voters = m.b.voters()
 	}
 	var then []metadata.Record
 	s.controller.lead(voters, m.next("begin an epoch of the metadata log", func() {
