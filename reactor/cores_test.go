@@ -247,20 +247,19 @@ func (noRing) Setup(uint32, *ring.Params) (*ring.Mapping, error) { return nil, s
 // TestFinishFromOtherCore: requests finished by messages from other cores.
 func TestFinishFromOtherCore(t *testing.T) {
 	levels(t, func(t *testing.T, level ring.Level) {
-		var s *server
 		services := make([]Service, 2)
 		for i := range services {
 			svc := &service{}
 			svc.request = func(r *Request) Disposition {
 				home := r.Conn.Core
-				home.Send(s.cores[1-home.ID], call(func(other *Core) {
+				home.Send(home.peers[1-home.ID].core, call(func(other *Core) {
 					other.Send(home, call(func(*Core) { echoFrame(r) }))
 				}))
 				return Next
 			}
 			services[i] = svc
 		}
-		s = serve(t, Config{Level: level, Limits: Limits{MailboxEntries: 16}}, services...)
+		s := serve(t, Config{Level: level, Limits: Limits{MailboxEntries: 16}}, services...)
 		var wait sync.WaitGroup
 		for i := range 8 {
 			c := s.dial()
