@@ -101,7 +101,8 @@ func (s *Shard) describePage(name string, first, limit int) (kmsg.DescribeTopicP
 		o := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 		o.Partition, o.LeaderID, o.LeaderEpoch = p.Index, p.Leader, p.LeaderEpoch
 		o.Replicas, o.ISR = p.Replicas, p.ISR
-		o.EligibleLeaderReplicas, o.LastKnownELR = p.EligibleLeaderReplicas, p.LastKnownELR
+		// Null would be an error in Kafka's own admin client.
+		o.EligibleLeaderReplicas, o.LastKnownELR = append([]int32{}, p.EligibleLeaderReplicas...), append([]int32{}, p.LastKnownELR...)
 		out.Partitions = append(out.Partitions, o)
 	}
 	if last < len(t.Partitions) {
