@@ -97,6 +97,9 @@ func (n *normaliser) reflect(v reflect.Value, field string) any {
 			}
 			return fmt.Sprintf("%x", v.Bytes())
 		}
+		if v.IsNil() {
+			return nil // kmsg keeps null and empty apart where the protocol does, and Java clients fall over the difference
+		}
 		out := []any{}
 		for i := range v.Len() {
 			out = append(out, n.reflect(v.Index(i), ""))
