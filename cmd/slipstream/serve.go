@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,6 +28,7 @@ type serveFlags struct {
 	dataDir, listen, file, logLevel string
 	sets                            []string
 	cores                           int
+	coresGiven                      bool
 }
 
 func serveCommand() *cobra.Command {
@@ -34,15 +37,22 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the broker in the foreground",
 		Long: "Run the broker in the foreground, without root. Flags win over --set, --set over the file,\n" +
-			"the file over defaults. SIGTERM or SIGINT stops it cleanly, a second one at once.",
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return serve(f) },
+			"the file over defaults. SIGTERM or SIGINT stops it cleanly, a second one at once.\n\n" +
+			"A data directory must be named, here or as log.dirs: there is no default, so that\n" +
+			"records never end up where nobody looks, or in a /tmp that a reboot empties.",
+		Example: "  slipstream serve --data-dir ./data --listen 127.0.0.1:9092\n" +
+			"  slipstream serve --config server.properties --set log.dirs=./data",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.coresGiven = c.Flags().Changed("cores")
+			return serve(f)
+		},
 	}
-	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory; made if it is not there (default: log.dirs)")
-	c.Flags().StringVar(&f.listen, "listen", "", "host:port to listen on; port 0 lets the kernel choose (default: listeners)")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory; made if it is not there (otherwise log.dirs)")
+	c.Flags().StringVar(&f.listen, "listen", "", "host:port to listen on; port 0 lets the kernel choose (otherwise listeners)")
 	c.Flags().StringVar(&f.file, "config", "", "a file with Kafka's server.properties names")
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "name=value, a setting; may be repeated")
-	c.Flags().IntVar(&f.cores, "cores", 0, "cores to run (default: slipstream.cores)")
+	c.Flags().IntVar(&f.cores, "cores", 0, "cores to run; 0: one fewer than processors (otherwise slipstream.cores)")
 	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return c
 }
@@ -56,10 +66,13 @@ func serve(f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.cores > 0 {
-		if err := cfg.Set("slipstream.cores", fmt.Sprint(f.cores)); err != nil {
-			return err
+	if f.coresGiven {
+		if err := cfg.Set("slipstream.cores", strconv.Itoa(f.cores)); err != nil {
+			return fmt.Errorf("--cores %d: %w", f.cores, err)
 		}
+	}
+	if err := needDataDir(cfg, f.dataDir); err != nil {
+		return err
 	}
 	if names := cfg.Warnings(); len(names) > 0 {
 		log.Warn("settings that are accepted and change nothing here", "names", strings.Join(names, " "))
@@ -85,6 +98,20 @@ func serve(f serveFlags) error {
 	return broker.Serve(ctx, settings, kernel, reactor.NewHelpers(helpers), log, func(r broker.Report) {
 		printScreen(os.Stderr, r)
 	})
+}
+
+// needDataDir refuses Kafka's default of log.dir, a directory in /tmp: what a
+// broker keeps should lie where somebody chose.
+func needDataDir(cfg *config.Config, flag string) error {
+	if flag != "" {
+		return nil
+	}
+	for _, name := range []string{"log.dirs", "log.dir"} {
+		if v, ok := cfg.Static(name); ok && v != "" {
+			return nil
+		}
+	}
+	return errors.New("no data directory is named: give --data-dir DIR, or log.dirs in the --config file")
 }
 
 func newLogger(level string) (*slog.Logger, error) {

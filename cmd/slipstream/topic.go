@@ -1,19 +1,25 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"net"
+	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // topicFlags are the flags that all topic commands have.
@@ -30,7 +36,16 @@ func topicCommand() *cobra.Command {
 	c.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
 	c.PersistentFlags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the broker")
 	c.AddCommand(topicCreate(&f), topicList(&f), topicDescribe(&f), topicDelete(&f))
+	onlyCommands(c)
 	return c
+}
+
+// topicNames wants at least one name.
+func topicNames(c *cobra.Command, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("%s wants the name of a topic", spoken(c))
+	}
+	return nil
 }
 
 // run gives do a client of the broker and a time limit.
@@ -42,11 +57,31 @@ func (f *topicFlags) run(do func(context.Context, *kadm.Client) error) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
 	defer cancel()
-	err = do(ctx, kadm.NewClient(client))
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer from %s within %s: is the broker running there?", f.bootstrap, f.timeout)
+	return f.explain(do(ctx, kadm.NewClient(client)))
+}
+
+// explain says of a broker that does not answer where it was looked for.
+func (f *topicFlags) explain(err error) error {
+	var dial *net.OpError
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer from %s within %s: is the broker running there? (--bootstrap says where to look)", f.bootstrap, f.timeout)
+	case errors.As(err, &name):
+		return fmt.Errorf("the host of --bootstrap %s cannot be found: %s", f.bootstrap, name.Err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("no broker answers at %s: %s (--bootstrap says where to look)", f.bootstrap, reason(dial.Err))
 	}
 	return err
+}
+
+// reason is what the kernel said, without the call it said it to.
+func reason(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
 }
 
 func topicCreate(f *topicFlags) *cobra.Command {
@@ -55,7 +90,7 @@ func topicCreate(f *topicFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create NAME...",
 		Short: "Create topics",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  topicNames,
 		RunE: func(c *cobra.Command, names []string) error {
 			settings := map[string]*string{}
 			for _, s := range configs {
@@ -70,10 +105,22 @@ func topicCreate(f *topicFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				rows := []topicRow{}
 				for _, t := range created.Sorted() {
-					err = errors.Join(err, topicError("create", t.Topic, t.Err, t.ErrMessage))
+					if t.Err != nil {
+						err = errors.Join(err, topicError("create", t.Topic, t.Err, t.ErrMessage))
+						continue
+					}
+					rows = append(rows, topicRow{t.Topic, topicID(t.ID), int(t.NumPartitions)})
 				}
-				return err
+				slices.SortFunc(rows, func(a, b topicRow) int {
+					return cmp.Compare(slices.Index(names, a.Name), slices.Index(names, b.Name))
+				})
+				return errors.Join(f.print(c.OutOrStdout(), rows, func(w io.Writer) {
+					for _, r := range rows {
+						fmt.Fprintf(w, "created %s with %d partition%s\n", r.Name, r.Partitions, plural(r.Partitions))
+					}
+				}), err)
 			})
 		},
 	}
@@ -82,31 +129,63 @@ func topicCreate(f *topicFlags) *cobra.Command {
 	return c
 }
 
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// deletedRow is one topic as delete shows it.
+type deletedRow struct {
+	Name string `json:"name"`
+}
+
+// topicError is one sentence: Kafka's message with the name of its error code.
 func topicError(what, topic string, err error, message string) error {
 	if err == nil {
 		return nil
 	}
-	if message != "" {
-		return fmt.Errorf("%s topic %s: %s (%w)", what, topic, message, err)
+	var code *kerr.Error
+	if !errors.As(err, &code) {
+		return fmt.Errorf("cannot %s topic %s: %w", what, topic, err)
 	}
-	return fmt.Errorf("%s topic %s: %w", what, topic, err)
+	switch {
+	case code == kerr.UnknownTopicOrPartition:
+		message = "there is no such topic"
+	case message == "":
+		message = code.Description
+	}
+	return fmt.Errorf("cannot %s topic %s: %s (%s)", what, topic, strings.TrimSuffix(message, "."), code.Message)
 }
 
 func topicDelete(f *topicFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME...",
 		Short: "Delete topics and their records",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  topicNames,
 		RunE: func(c *cobra.Command, names []string) error {
 			return f.run(func(ctx context.Context, admin *kadm.Client) error {
 				deleted, err := admin.DeleteTopics(ctx, names...)
 				if err != nil {
 					return err
 				}
+				rows := []deletedRow{}
 				for _, t := range deleted.Sorted() {
-					err = errors.Join(err, topicError("delete", t.Topic, t.Err, t.ErrMessage))
+					if t.Err != nil {
+						err = errors.Join(err, topicError("delete", t.Topic, t.Err, t.ErrMessage))
+						continue
+					}
+					rows = append(rows, deletedRow{t.Topic})
 				}
-				return err
+				slices.SortFunc(rows, func(a, b deletedRow) int {
+					return cmp.Compare(slices.Index(names, a.Name), slices.Index(names, b.Name))
+				})
+				return errors.Join(f.print(c.OutOrStdout(), rows, func(w io.Writer) {
+					for _, r := range rows {
+						fmt.Fprintln(w, "deleted", r.Name)
+					}
+				}), err)
 			})
 		},
 	}
@@ -119,11 +198,14 @@ type topicRow struct {
 	Partitions int    `json:"partitions"`
 }
 
+// topicID writes an id as Kafka's tools do.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
 func topicList(f *topicFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List topics",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.run(func(ctx context.Context, admin *kadm.Client) error {
 				topics, err := admin.ListTopicsWithInternal(ctx)
@@ -132,7 +214,7 @@ func topicList(f *topicFlags) *cobra.Command {
 				}
 				rows := []topicRow{}
 				for _, t := range topics.Sorted() {
-					rows = append(rows, topicRow{t.Topic, t.ID.String(), len(t.Partitions)})
+					rows = append(rows, topicRow{t.Topic, topicID(t.ID), len(t.Partitions)})
 				}
 				return f.print(c.OutOrStdout(), rows, func(w io.Writer) {
 					fmt.Fprintln(w, "NAME\tPARTITIONS\tID")
@@ -155,11 +237,18 @@ type partitionRow struct {
 	End       int64  `json:"endOffset"`
 }
 
+// settingRow is a setting of a topic as describe shows it.
+type settingRow struct {
+	Topic string `json:"topic"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 func topicDescribe(f *topicFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe NAME...",
-		Short: "Show the partitions of topics with their offsets, and settings that differ from the default",
-		Args:  cobra.MinimumNArgs(1),
+		Short: "Show the partitions of topics with their offsets, and the settings the topics were given",
+		Args:  topicNames,
 		RunE: func(c *cobra.Command, names []string) error {
 			return f.run(func(ctx context.Context, admin *kadm.Client) error {
 				rows, settings, err := describeTopics(ctx, admin, names)
@@ -172,7 +261,7 @@ func topicDescribe(f *topicFlags) *cobra.Command {
 						fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\n", r.Topic, r.Partition, r.Leader, r.Epoch, r.Start, r.End)
 					}
 					for _, s := range settings {
-						fmt.Fprintln(w, s)
+						fmt.Fprintf(w, "%s: %s=%s\n", s.Topic, s.Name, s.Value)
 					}
 				})
 			})
@@ -180,7 +269,7 @@ func topicDescribe(f *topicFlags) *cobra.Command {
 	}
 }
 
-func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (rows []partitionRow, settings []string, err error) {
+func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (rows []partitionRow, settings []settingRow, err error) {
 	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {
 		return nil, nil, err
@@ -205,18 +294,21 @@ func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (ro
 			rows = append(rows, partitionRow{t.Topic, p.Partition, p.Leader, p.LeaderEpoch, start.Offset, end.Offset})
 		}
 	}
+	settings = []settingRow{}
 	configs, err := admin.DescribeTopicConfigs(ctx, names...)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, t := range configs {
 		for _, c := range t.Configs {
-			if c.Source.String() == "DYNAMIC_TOPIC_CONFIG" {
-				settings = append(settings, fmt.Sprintf("%s: %s=%s", t.Name, c.Key, c.MaybeValue()))
+			if c.Source == kmsg.ConfigSourceDynamicTopicConfig {
+				settings = append(settings, settingRow{t.Name, c.Key, c.MaybeValue()})
 			}
 		}
 	}
-	sort.Strings(settings)
+	slices.SortFunc(settings, func(a, b settingRow) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Name, b.Name))
+	})
 	return rows, settings, nil
 }
 
