@@ -29,8 +29,10 @@ import (
 //	| int64, ms   | int32             | transaction int64, or -1 |
 //	+-------------+-------------------+--------------------------+
 //
-// CRC is CRC-32C from the count to the end. Only a producer's last batch is kept: after a restart only that
-// one is known as a duplicate.
+// CRC is CRC-32C from the count to the end. Kafka writes one entry for a producer: its last batch, and after a
+// restart refuses any earlier one that is sent again as out of order, upon which clients begin a new epoch and
+// the batch is stored twice. Here a producer has an entry for each batch that is remembered, the oldest first.
+// Kafka reads that as it is meant: of several entries the last one counts.
 const (
 	snapshotHeadBytes  = 10
 	snapshotEntryBytes = 46
@@ -45,9 +47,13 @@ func (ps *producers) encode() []byte {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	b := make([]byte, snapshotHeadBytes, snapshotHeadBytes+len(ids)*snapshotEntryBytes)
+	entries := 0
+	for _, id := range ids {
+		entries += max(int(ps.byID[id].count), 1)
+	}
+	b := make([]byte, snapshotHeadBytes, snapshotHeadBytes+entries*snapshotEntryBytes)
 	binary.BigEndian.PutUint16(b, snapshotVersion)
-	binary.BigEndian.PutUint32(b[6:], uint32(len(ids)))
+	binary.BigEndian.PutUint32(b[6:], uint32(entries))
 	for _, id := range ids {
 		b = ps.byID[id].appendTo(b)
 	}
@@ -56,16 +62,23 @@ func (ps *producers) encode() []byte {
 }
 
 func (q *producer) appendTo(b []byte) []byte {
-	m := batchMeta{lastOffset: -1, lastSeq: protocol.NoSequence}
-	if q.count > 0 {
-		m = *q.last()
+	if q.count == 0 {
+		return q.appendEntry(b, &batchMeta{lastOffset: -1, lastSeq: protocol.NoSequence}, q.lastTimestamp)
 	}
+	last := int(q.count) - 1
+	for i := range q.batches[:last] {
+		b = q.appendEntry(b, &q.batches[i], q.batches[i].timestamp)
+	}
+	return q.appendEntry(b, &q.batches[last], q.lastTimestamp)
+}
+
+func (q *producer) appendEntry(b []byte, m *batchMeta, timestamp int64) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(q.id))
 	b = binary.BigEndian.AppendUint16(b, uint16(q.epoch))
 	b = binary.BigEndian.AppendUint32(b, uint32(m.lastSeq))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.lastOffset))
 	b = binary.BigEndian.AppendUint32(b, uint32(m.offsetDelta))
-	b = binary.BigEndian.AppendUint64(b, uint64(q.lastTimestamp))
+	b = binary.BigEndian.AppendUint64(b, uint64(timestamp))
 	b = binary.BigEndian.AppendUint32(b, uint32(q.coordinatorEpoch))
 	return binary.BigEndian.AppendUint64(b, uint64(q.txnFirstOffset))
 }
@@ -89,9 +102,21 @@ func decodeProducers(b []byte) (producers, error) {
 		return ps, fmt.Errorf("%w: %d producers in %d bytes", errSnapshot, n, len(b))
 	}
 	for e := b[snapshotHeadBytes:]; len(e) > 0; e = e[snapshotEntryBytes:] {
-		ps.put(decodeProducer(e))
+		q := decodeProducer(e)
+		if earlier := ps.get(q.id); earlier != nil && earlier.epoch == q.epoch {
+			q.continues(earlier)
+		}
+		ps.put(q)
 	}
 	return ps, nil
+}
+
+// continues puts the batches of an earlier entry of the same producer before q's own.
+func (q *producer) continues(earlier *producer) {
+	own := q.batches[:q.count]
+	all := append(append([]batchMeta(nil), earlier.batches[:earlier.count]...), own...)
+	all = all[max(0, len(all)-rememberedBatches):]
+	q.count = uint8(copy(q.batches[:], all))
 }
 
 func decodeProducer(e []byte) *producer {

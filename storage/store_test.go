@@ -64,7 +64,7 @@ func TestCloseLeavesKafkasFiles(t *testing.T) {
 			t.Errorf("the log has %d bytes and %d blocks", info.Size, info.Blocks)
 		}
 		files := listDir(t, dir)
-		if len(files) != 6 || files[fileName(200, snapshotSuffix)] != snapshotHeadBytes+snapshotEntryBytes ||
+		if len(files) != 6 || files[fileName(200, snapshotSuffix)] != snapshotHeadBytes+rememberedBatches*snapshotEntryBytes ||
 			files[fileName(0, indexSuffix)] != 199*indexEntryBytes || files[fileName(0, timeIndexSuffix)] != 199*timeIndexEntryBytes {
 			t.Errorf("%v", files)
 		}
