@@ -1,0 +1,129 @@
+package simtest
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// topic is one that was created, with what is known of its partitions.
+type topic struct {
+	name    string
+	id      [16]byte
+	durable bool
+	parts   []*history
+}
+
+// admin creates topics and looks whether those that exist still do.
+type admin struct {
+	run    *run
+	conn   *conn
+	wait   int64
+	asking bool
+	wanted []*topic // to be created, in order
+	known  []*topic // acknowledged
+}
+
+func (a *admin) step() error {
+	now := a.run.node.world.Now()
+	if a.conn == nil {
+		if now < a.wait {
+			return nil
+		}
+		a.conn, a.asking = dial(a.run.node.world), false
+	}
+	if err := a.conn.receive(); err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	if a.conn.gone() {
+		a.conn = nil
+		a.wait = now + a.run.rand.Int64N(5e6)
+		return nil
+	}
+	if a.asking || now < a.wait {
+		return nil
+	}
+	a.asking = true
+	if len(a.wanted) > 0 {
+		a.create(a.wanted[0])
+	} else {
+		a.look()
+	}
+	return nil
+}
+
+func (a *admin) create(t *topic) {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	rt := kmsg.NewCreateTopicsRequestTopic()
+	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = t.name, int32(len(t.parts)), 1
+	if t.durable {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = "flush.messages", kmsg.StringPtr("1")
+		rt.Configs = append(rt.Configs, c)
+	}
+	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 30_000
+	a.conn.send(req, 7, func(resp kmsg.Response) {
+		a.asking = false
+		r := resp.(*kmsg.CreateTopicsResponse)
+		if len(r.Topics) != 1 {
+			a.run.fail(fmt.Errorf("create: %d topics in the response", len(r.Topics)))
+			return
+		}
+		switch r.Topics[0].ErrorCode {
+		case codeNone:
+			t.id = r.Topics[0].TopicID
+		case codeTopicExists: // the answer to an earlier try was lost: look gives its id
+		default:
+			a.run.fail(fmt.Errorf("create %s: error %d", t.name, r.Topics[0].ErrorCode))
+			return
+		}
+		a.known = append(a.known, t)
+		a.wanted = a.wanted[1:]
+	})
+}
+
+// look asks for the metadata of the topics that were acknowledged.
+func (a *admin) look() {
+	req := kmsg.NewPtrMetadataRequest()
+	asked := append([]*topic(nil), a.known...)
+	for _, t := range asked {
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = kmsg.StringPtr(t.name)
+		req.Topics = append(req.Topics, rt)
+	}
+	req.AllowAutoTopicCreation = false
+	a.conn.send(req, 12, func(resp kmsg.Response) {
+		a.asking = false
+		a.wait = a.run.node.world.Now() + 3e6
+		r := resp.(*kmsg.MetadataResponse)
+		if len(r.Topics) != len(asked) {
+			a.run.fail(fmt.Errorf("metadata: %d topics, asked for %d", len(r.Topics), len(asked)))
+			return
+		}
+		for i, t := range asked {
+			got := &r.Topics[i]
+			if t.id == [16]byte{} {
+				t.id = got.TopicID
+			}
+			if got.ErrorCode != codeNone || got.Topic == nil || *got.Topic != t.name || got.TopicID != t.id || len(got.Partitions) != len(t.parts) {
+				a.run.fail(fmt.Errorf("topic %s was created with id %x and %d partitions; the metadata says error %d, id %x, %d partitions",
+					t.name, t.id, len(t.parts), got.ErrorCode, got.TopicID, len(got.Partitions)))
+				return
+			}
+			for _, p := range got.Partitions {
+				if p.ErrorCode != codeNone || p.Leader != 1 {
+					a.run.fail(fmt.Errorf("%s-%d: error %d, leader %d", t.name, p.Partition, p.ErrorCode, p.Leader))
+				}
+			}
+		}
+		a.run.looks++
+	})
+}
+
+func newTopic(name string, partitions int, durable bool) *topic {
+	t := &topic{name: name, durable: durable}
+	for i := range partitions {
+		t.parts = append(t.parts, newHistory(fmt.Sprint(name, "-", i), durable))
+	}
+	return t
+}

@@ -1,0 +1,183 @@
+package simtest
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// consumer follows every partition with long polls and checks what it reads.
+type consumer struct {
+	run     *run
+	conn    *conn
+	wait    int64
+	asking  bool
+	version int16
+	parts   []*consuming
+
+	toTheEnd bool // read from the start to the end once, keeping everything
+}
+
+type consuming struct {
+	topic     *topic
+	partition int32
+	next      int64
+	ids       []string
+	end       int64 // the high watermark told last; -1: none yet
+	floor     int64 // what it had reached when it was asked for
+}
+
+func (r *run) newConsumer() *consumer {
+	c := &consumer{run: r, version: int16(4 + r.rand.IntN(9))}
+	if r.rand.IntN(3) == 0 {
+		c.version = int16(13 + r.rand.IntN(5))
+	}
+	for _, t := range r.topics {
+		for i := range t.parts {
+			c.parts = append(c.parts, &consuming{topic: t, partition: int32(i), end: -1})
+		}
+	}
+	return c
+}
+
+func (c *consumer) step() error {
+	now := c.run.node.world.Now()
+	if c.conn == nil {
+		if now < c.wait {
+			return nil
+		}
+		c.conn, c.asking = dial(c.run.node.world), false
+	}
+	if err := c.conn.receive(); err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	if c.conn.gone() {
+		c.conn = nil
+		c.wait = now + c.run.rand.Int64N(5e6)
+		return nil
+	}
+	if !c.asking && now >= c.wait {
+		c.fetch()
+	}
+	return nil
+}
+
+func (c *consumer) fetch() {
+	c.asking = true
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, int32(c.run.rand.IntN(30)), 1, int32(1+c.run.rand.IntN(200_000))
+	req.SessionID, req.SessionEpoch = 0, -1
+	at := map[*topic]int{}
+	for _, part := range c.parts {
+		part.floor = part.topic.parts[part.partition].high
+		i, ok := at[part.topic]
+		if !ok {
+			t := kmsg.NewFetchRequestTopic()
+			t.Topic, t.TopicID = part.topic.name, part.topic.id
+			i = len(req.Topics)
+			at[part.topic] = i
+			req.Topics = append(req.Topics, t)
+		}
+		rp := kmsg.NewFetchRequestTopicPartition()
+		rp.Partition, rp.FetchOffset, rp.CurrentLeaderEpoch, rp.PartitionMaxBytes = part.partition, part.next, -1, int32(1+c.run.rand.IntN(50_000))
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
+	}
+	c.conn.send(req, c.version, func(resp kmsg.Response) {
+		c.asking = false
+		if err := c.fetched(resp.(*kmsg.FetchResponse)); err != nil {
+			c.run.fail(fmt.Errorf("consumer: %w", err))
+		}
+	})
+}
+
+func (c *consumer) fetched(resp *kmsg.FetchResponse) error {
+	if resp.ErrorCode != codeNone {
+		return fmt.Errorf("fetch: error %d", resp.ErrorCode)
+	}
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			part := c.find(t.Topic, t.TopicID, t.Partitions[j].Partition)
+			if part == nil {
+				return fmt.Errorf("fetch answered for %s-%d", t.Topic, t.Partitions[j].Partition)
+			}
+			if err := c.fetchedPartition(part, &t.Partitions[j]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *consumer) find(name string, id [16]byte, partition int32) *consuming {
+	for _, part := range c.parts {
+		if part.partition == partition && (name != "" && part.topic.name == name || name == "" && part.topic.id == id) {
+			return part
+		}
+	}
+	return nil
+}
+
+func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicPartition) error {
+	h := part.topic.parts[part.partition]
+	switch p.ErrorCode {
+	case codeNone:
+	case codeNotLeader, codeUnknownTopic, codeStorageError:
+		c.wait = c.run.node.world.Now() + 1e6
+		return nil
+	case codeOffsetOutOfRange:
+		if h.durable || !c.run.lost || part.next == 0 {
+			return fmt.Errorf("%s: offset %d is out of range", h.name, part.next)
+		}
+		part.next = 0
+		return nil
+	default:
+		return fmt.Errorf("%s: error %d", h.name, p.ErrorCode)
+	}
+	if err := h.reached(p.HighWatermark, part.floor); err != nil {
+		return err
+	}
+	part.end = p.HighWatermark
+	next, err := eachRecord(p.RecordBatches, func(offset int64, id string) error {
+		if offset < part.next { // a batch is given whole
+			return nil
+		}
+		if offset != part.next {
+			return fmt.Errorf("%s: offset %d follows %d", h.name, offset, part.next-1)
+		}
+		if offset >= p.HighWatermark {
+			return fmt.Errorf("%s: offset %d was read past the high watermark %d", h.name, offset, p.HighWatermark)
+		}
+		if c.toTheEnd {
+			part.ids = append(part.ids, id)
+		}
+		c.run.read++
+		part.next++
+		return h.saw(offset, id)
+	})
+	if err == nil && next > part.next {
+		err = fmt.Errorf("%s: the batches end at %d, their records at %d", h.name, next, part.next)
+	}
+	return err
+}
+
+// finished: everything up to the end has been read.
+func (c *consumer) finished() bool {
+	for _, part := range c.parts {
+		if part.end < 0 || part.next < part.end {
+			return false
+		}
+	}
+	return true
+}
+
+// powerCut: offsets of partitions that are not synced mean nothing any more, nor does
+// what is still to be read from the connection.
+func (c *consumer) powerCut() {
+	c.conn = nil
+	for _, part := range c.parts {
+		if !part.topic.durable {
+			part.next, part.ids, part.end = 0, nil, -1
+		}
+	}
+}

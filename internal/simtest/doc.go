@@ -1,0 +1,16 @@
+// Package simtest runs the whole broker on the simulated kernel, with producers,
+// consumers and an administrator around it, and stops the machine under it at any
+// moment: by kill -9, by a power cut that keeps, drops or tears what was not
+// synced, in the middle of a system call, while it starts, while it stops. One seed
+// decides everything, and is all it takes to see a failure again:
+//
+//	SEED=1234 go test -v -run Seeds ./internal/simtest
+//
+// What must hold (history_test.go): a record that was acknowledged is there, where
+// the acknowledgement said; to a topic that syncs every batch (flush.messages=1)
+// after a power cut too. What a consumer has read of such a topic stays as it was,
+// and no offset goes back. An idempotent producer's records are there once, in
+// order. A topic that was acknowledged exists. The log opens, always.
+//
+// The rest of the package is its tests.
+package simtest

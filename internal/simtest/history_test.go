@@ -1,0 +1,147 @@
+package simtest
+
+import (
+	"fmt"
+
+	"slipstream/protocol"
+)
+
+// history is what the clients know of a partition: what must be true of it from
+// now on.
+type history struct {
+	name    string
+	durable bool // flush.messages=1: a power cut changes nothing
+
+	at    map[int64]string // the record at an offset, as acknowledged or read
+	acked map[string]int64 // where a record was acknowledged to be
+	high  int64            // the highest offset known to have been reached
+}
+
+func newHistory(name string, durable bool) *history {
+	return &history{name: name, durable: durable, at: map[int64]string{}, acked: map[string]int64{}}
+}
+
+// powerCut: of a partition that is not synced nothing is known any more.
+func (h *history) powerCut() {
+	if !h.durable {
+		clear(h.at)
+		clear(h.acked)
+		h.high = 0
+	}
+}
+
+// saw: the record id is at an offset.
+func (h *history) saw(offset int64, id string) error {
+	if known, ok := h.at[offset]; ok && known != id {
+		return fmt.Errorf("%s: offset %d holds %s and held %s", h.name, offset, id, known)
+	}
+	if at, ok := h.acked[id]; ok && at != offset && id[0] == 'i' {
+		return fmt.Errorf("%s: record %s is at offset %d and was acknowledged at %d", h.name, id, offset, at)
+	}
+	h.at[offset] = id
+	h.high = max(h.high, offset+1)
+	return nil
+}
+
+func (h *history) ack(offset int64, id string) error {
+	if at, ok := h.acked[id]; ok && at != offset && id[0] == 'i' {
+		return fmt.Errorf("%s: record %s was acknowledged at offset %d and again at %d", h.name, id, at, offset)
+	}
+	if err := h.saw(offset, id); err != nil {
+		return err
+	}
+	h.acked[id] = offset
+	return nil
+}
+
+// reached: a high watermark was told in answer to a request that was sent when floor
+// was known.
+func (h *history) reached(offset, floor int64) error {
+	if offset < floor {
+		return fmt.Errorf("%s: the high watermark is told as %d and was at least %d before it was asked for", h.name, offset, floor)
+	}
+	h.high = max(h.high, offset)
+	return nil
+}
+
+// complete checks a partition that was read from its start to its end.
+func (h *history) complete(ids []string) error {
+	for id, at := range h.acked {
+		if at >= int64(len(ids)) || ids[at] != id {
+			return fmt.Errorf("%s: record %s was acknowledged at offset %d and is not there; the log ends at %d", h.name, id, at, len(ids))
+		}
+	}
+	if int64(len(ids)) < h.high {
+		return fmt.Errorf("%s: the log ends at %d and had reached %d", h.name, len(ids), h.high)
+	}
+	seen := map[string]int{}
+	last := map[string]int{}
+	for offset, id := range ids {
+		who, number, ok := parseID(id)
+		if !ok {
+			return fmt.Errorf("%s: offset %d holds %q, which nobody produced", h.name, offset, id)
+		}
+		if !who.idempotent() {
+			continue
+		}
+		if before, twice := seen[id]; twice {
+			return fmt.Errorf("%s: record %s of an idempotent producer is at offset %d and at %d", h.name, id, before, offset)
+		}
+		seen[id] = offset
+		if l, ok := last[string(who)]; ok && number < l {
+			return fmt.Errorf("%s: record %s is behind record %d of the same producer", h.name, id, l)
+		}
+		last[string(who)] = number
+	}
+	return nil
+}
+
+// producerName is "i3" for an idempotent producer, "p4" for a plain one.
+type producerName string
+
+func (p producerName) idempotent() bool { return p[0] == 'i' }
+
+func recordID(p producerName, number int) string { return fmt.Sprintf("%s-%06d", p, number) }
+
+func parseID(id string) (producerName, int, bool) {
+	for i := range id {
+		if id[i] == '-' {
+			var n int
+			if _, err := fmt.Sscanf(id[i+1:], "%06d", &n); err != nil || i < 2 {
+				return "", 0, false
+			}
+			return producerName(id[:i]), n, true
+		}
+	}
+	return "", 0, false
+}
+
+// eachRecord reads the batches of a fetch: whole ones, then perhaps a part of one.
+func eachRecord(b []byte, f func(offset int64, id string) error) (next int64, err error) {
+	next = -1
+	for len(b) >= protocol.LogOverhead {
+		n := protocol.LogOverhead + int(protocol.Batch(b).Length())
+		if n > len(b) {
+			break
+		}
+		batch := protocol.Batch(b[:n:n])
+		b = b[n:]
+		if n < protocol.HeaderBytes || !batch.ValidCRC() {
+			return next, fmt.Errorf("the batch at offset %d is damaged", batch.BaseOffset())
+		}
+		var it protocol.Records
+		var r protocol.Record
+		var scratch protocol.Scratch
+		for it.Open(batch, &scratch); it.Next(&r); {
+			if err := f(r.Offset, string(r.Key)); err != nil {
+				return next, err
+			}
+		}
+		if err := it.Err(); err != nil {
+			return next, err
+		}
+		it.Close()
+		next = batch.NextOffset()
+	}
+	return next, nil
+}

@@ -1,0 +1,314 @@
+package simtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"slipstream/internal/sim"
+)
+
+// run is one seed's story.
+type run struct {
+	t    *testing.T
+	seed uint64
+	rand *rand.Rand // the clients'; the world has its own
+	node *node
+
+	topics    []*topic
+	producers []*producer
+	consumers []*consumer
+	admin     *admin
+
+	quiet    bool // producers produce nothing new
+	lost     bool // a power cut took what was not synced
+	failure  error
+	ids      map[int64]bool // producer ids given out
+	acked    int
+	read     int
+	looks    int
+	crashes  map[string]int
+	torrents int
+}
+
+func (r *run) fail(err error) {
+	if r.failure == nil {
+		r.failure = err
+	}
+}
+
+// gotProducerID: none is given out twice, whatever happens in between.
+func (r *run) gotProducerID(id int64) {
+	if r.ids[id] {
+		r.fail(fmt.Errorf("producer id %d was given out twice", id))
+	}
+	r.ids[id] = true
+}
+
+func newRun(t *testing.T, seed uint64) *run {
+	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
+	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines}
+	r.node = &node{
+		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 2000 + r.rand.IntN(60_000),
+		sets: []string{"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)]},
+	}
+	r.node.after = r.step
+	r.topics = []*topic{newTopic("durable", 2, true), newTopic("lazy", 2, false)}
+	r.admin = &admin{run: r, wanted: append([]*topic(nil), r.topics...)}
+	for i := range 3 {
+		r.producers = append(r.producers, r.newProducer(i))
+	}
+	for range 2 {
+		r.consumers = append(r.consumers, r.newConsumer())
+	}
+	return r
+}
+
+// step lets the clients look at the world, after each step of the driver.
+func (r *run) step() {
+	if r.failure != nil {
+		return
+	}
+	if err := r.admin.step(); err != nil {
+		r.fail(err)
+	}
+	if len(r.admin.known) < len(r.topics) || r.admin.known[len(r.topics)-1].id == [16]byte{} || r.looks == 0 {
+		return // nothing to produce to yet
+	}
+	for _, p := range r.producers {
+		if err := p.step(); err != nil {
+			r.fail(err)
+		}
+	}
+	for _, c := range r.consumers {
+		if err := c.step(); err != nil {
+			r.fail(err)
+		}
+	}
+}
+
+// drive runs the world until something is so.
+func (r *run) drive(nanos int64, until func() bool) error {
+	err := r.node.driver.Run(nanos, func() bool { return r.failure != nil || until() })
+	if r.failure != nil {
+		return r.failure
+	}
+	if err != nil {
+		return err
+	}
+	return r.node.healthy()
+}
+
+// live serves for a while.
+func (r *run) live(nanos int64) error {
+	end := r.node.world.Now() + nanos
+	err := r.drive(nanos+1, func() bool { return r.node.world.Now() >= end })
+	if err == sim.ErrTimeout {
+		return nil
+	}
+	return err
+}
+
+// round is one life of the broker and its end.
+func (r *run) round() error {
+	if err := r.live(1 + r.rand.Int64N(60e6)); err != nil {
+		return err
+	}
+	if r.rand.IntN(3) == 0 {
+		n := len(r.admin.known) + len(r.admin.wanted)
+		r.admin.wanted = append(r.admin.wanted, newTopic(fmt.Sprint("extra-", n), 1+r.rand.IntN(3), false))
+	}
+	w := r.node.world
+	switch r.rand.IntN(6) {
+	case 0:
+		return r.ended("kill", false, func() error { w.Kill(); return nil })
+	case 1:
+		return r.ended("power cut", true, func() error { w.PowerCut(sim.CutDrawn); return nil })
+	case 2, 3: // in the middle of a call
+		kill := r.rand.IntN(2) == 0
+		w.CrashAfter(1+r.rand.IntN(3000), kill, sim.CutDrawn)
+		return r.ended(fmt.Sprint("crash in a call, kill ", kill), !kill, func() error { return r.live(10e9) })
+	case 4:
+		return r.ended("stop", false, func() error { return r.stop(false) })
+	}
+	return r.ended("stop, then a power cut", false, func() error { return r.stop(true) })
+}
+
+// stop ends the broker in order. All of it is then durable, the lazy topic too.
+func (r *run) stop(cut bool) error {
+	if err := r.node.stop(); err != nil {
+		return err
+	}
+	if r.failure != nil {
+		return r.failure
+	}
+	if cut {
+		r.node.world.PowerCut(sim.CutDrawn)
+	} else {
+		r.node.world.Kill()
+	}
+	return nil
+}
+
+// ended: a life ends in a way that may lose what was not synced.
+func (r *run) ended(how string, loses bool, end func() error) error {
+	err := end()
+	if r.failure != nil {
+		return r.failure
+	}
+	if err == nil && !r.node.world.Down() { // the call that it should have stopped in never came
+		return fmt.Errorf("%s: the machine is still up", how)
+	}
+	if err != nil && !isCrash(err) {
+		return fmt.Errorf("%s: %w", how, err)
+	}
+	r.crashes[how]++
+	return r.restart(loses)
+}
+
+// restart starts the broker until it serves; it may be stopped while it starts.
+func (r *run) restart(lost bool) error {
+	for {
+		r.node.bury()
+		if lost {
+			r.lost = true
+			for _, t := range append(r.topics, r.admin.known...) {
+				for _, h := range t.parts {
+					h.powerCut()
+				}
+			}
+			for _, c := range r.consumers {
+				c.powerCut()
+			}
+			for _, p := range r.producers {
+				p.conn = nil
+			}
+			r.admin.conn = nil
+		}
+		w := r.node.world
+		w.Restart()
+		kill := r.rand.IntN(2) == 0
+		if r.rand.IntN(3) == 0 {
+			w.CrashAfter(1+r.rand.IntN(800), kill, sim.CutDrawn)
+		}
+		err := r.node.start()
+		if r.failure != nil {
+			return r.failure
+		}
+		if isCrash(err) {
+			r.crashes["while starting"]++
+			lost = !kill
+			continue
+		}
+		w.CrashAfter(0, false, 0)
+		return err
+	}
+}
+
+// verify reads everything from the start, once the producers have nothing left to
+// send, and compares.
+func (r *run) verify() error {
+	r.quiet = true
+	err := r.drive(300e9, func() bool {
+		for _, p := range r.producers {
+			if p.pending() {
+				return false
+			}
+		}
+		return len(r.admin.wanted) == 0
+	})
+	if err != nil {
+		return fmt.Errorf("the producers get no answer: %w", err)
+	}
+	c := r.newConsumer()
+	c.toTheEnd = true
+	r.consumers = append(r.consumers, c)
+	if err := r.drive(300e9, c.finished); err != nil {
+		return fmt.Errorf("reading everything: %w", err)
+	}
+	looks := r.looks
+	if err := r.drive(300e9, func() bool { return r.looks > looks+1 }); err != nil {
+		return fmt.Errorf("asking for the topics: %w", err)
+	}
+	for _, part := range c.parts {
+		if err := part.topic.parts[part.partition].complete(part.ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) story(rounds int) error {
+	if err := r.node.start(); err != nil {
+		return err
+	}
+	for range rounds {
+		if err := r.round(); err != nil {
+			return err
+		}
+	}
+	if err := r.live(20e6); err != nil {
+		return err
+	}
+	if err := r.verify(); err != nil {
+		return err
+	}
+	return r.stop(false)
+}
+
+var traceLines = 0
+
+// oneSeed runs a seed's story and returns the hash of its trace.
+func oneSeed(t *testing.T, seed uint64) (hash uint64, r *run) {
+	t.Helper()
+	r = newRun(t, seed)
+	err := r.story(3)
+	r.node.bury()
+	if err != nil {
+		for _, line := range r.node.world.Trace() {
+			t.Log(line)
+		}
+		for _, line := range r.node.log.lines[max(0, len(r.node.log.lines)-40):] {
+			t.Log(line)
+		}
+		t.Fatalf("seed %d (level %s, %d cores, %v), after %v: %v", seed, levels[seed%3], r.node.cores, r.node.sets, r.crashes, err)
+	}
+	return r.node.world.TraceHash(), r
+}
+
+func TestSeeds(t *testing.T) {
+	n := uint64(50)
+	if s, err := strconv.ParseUint(os.Getenv("SEEDS"), 10, 64); err == nil {
+		n = s
+	}
+	first := uint64(0)
+	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		first, n, traceLines = s, 1, 2000
+	}
+	crashes := map[string]int{}
+	acked, read := 0, 0
+	for seed := first; seed < first+n; seed++ {
+		_, r := oneSeed(t, seed)
+		acked, read = acked+r.acked, read+r.read
+		for how, n := range r.crashes {
+			crashes[how] += n
+		}
+	}
+	t.Logf("%d seeds: %d records acknowledged, %d read, ends %v", n, acked, read, crashes)
+	if acked == 0 || read == 0 {
+		t.Error("nothing was produced or read")
+	}
+}
+
+// Two runs of one seed are the same, event for event.
+func TestSameSeedSameTrace(t *testing.T) {
+	for seed := range uint64(5) {
+		a, _ := oneSeed(t, seed)
+		b, _ := oneSeed(t, seed)
+		if a != b {
+			t.Errorf("seed %d: two runs have the trace hashes %x and %x", seed, a, b)
+		}
+	}
+}
