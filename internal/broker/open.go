@@ -129,6 +129,18 @@ func makeDirs(k kernel, dir string) error {
 	return k.Mkdir(dir, 0o755)
 }
 
+// syncAncestors makes the name of a new data directory durable, and those of the
+// directories that were made on the way to it, perhaps by a start that was killed.
+// What may not be opened was not made by us; some file systems sync no directories.
+func syncAncestors(k kernel, dir string) error {
+	for parent := filepath.Dir(dir); parent != dir; dir, parent = parent, filepath.Dir(parent) {
+		if err := k.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+	}
+	return nil
+}
+
 // identify reads meta.properties, or writes one into a directory that is new.
 func (b *Broker) identify() error {
 	m, err := storage.ReadMetaProperties(b.kernel, b.dir)
@@ -141,6 +153,9 @@ func (b *Broker) identify() error {
 			m.ClusterID = b.randomID().String()
 		}
 		if err = storage.MakeDataDir(b.kernel, b.dir); err == nil {
+			err = syncAncestors(b.kernel, b.dir)
+		}
+		if err == nil {
 			err = storage.WriteMetaProperties(b.kernel, b.dir, m, b.kernel.Wall())
 		}
 	}
