@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRefusals: every mistake is answered by one sentence that names it and says
@@ -80,8 +81,15 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("a silent port: %q", s)
 	}
 	l.Close()
+	begun := time.Now()
 	if s := refused(t, "topic", "list", "--bootstrap", address); !strings.Contains(s, "no broker answers at "+address+": connection refused") {
 		t.Errorf("a closed port: %q", s)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("a closed port is known after %v", took)
+	}
+	if s := refused(t, "topic", "list", "--bootstrap", "nonsense"); !strings.Contains(s, "nonsense: want host:port") {
+		t.Errorf("no port: %q", s)
 	}
 }
 

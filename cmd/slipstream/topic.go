@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +51,15 @@ func topicNames(c *cobra.Command, names []string) error {
 
 // run gives do a client of the broker and a time limit.
 func (f *topicFlags) run(do func(context.Context, *kadm.Client) error) error {
+	if _, _, err := net.SplitHostPort(f.bootstrap); err != nil {
+		return fmt.Errorf("--bootstrap %s: want host:port", f.bootstrap)
+	}
+	// The client retries until its time is up; a broker that is not there is known at once.
+	probe, err := net.DialTimeout("tcp", f.bootstrap, f.timeout)
+	if err != nil {
+		return f.explain(err)
+	}
+	probe.Close()
 	client, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap), kgo.RetryTimeout(f.timeout), kgo.RequestRetries(1))
 	if err != nil {
 		return err
@@ -65,7 +75,7 @@ func (f *topicFlags) explain(err error) error {
 	var dial *net.OpError
 	var name *net.DNSError
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("no answer from %s within %s: is the broker running there? (--bootstrap says where to look)", f.bootstrap, f.timeout)
 	case errors.As(err, &name):
 		return fmt.Errorf("the host of --bootstrap %s cannot be found: %s", f.bootstrap, name.Err)
