@@ -305,6 +305,31 @@ func offsetOf(t testing.TB, b *harness.Broker, topic string, partition int, time
 	}
 }
 
+// TestRestartAfterKill starts the broker again the moment the killed one is reaped, as a supervisor does, several times
+// and with connections open: its address and its directory must be had.
+func TestRestartAfterKill(t *testing.T) {
+	harness.SlipstreamOnly(t)
+	b := harness.StartT(t, harness.Options{})
+	for range 10 {
+		var open []*harness.Wire
+		for range 20 {
+			w, err := harness.Dial(b.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			open = append(open, w)
+		}
+		for _, w := range open {
+			if _, err := w.Do(metadataFor(), 5*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.KillOnly()
+		b = harness.RestartT(t, b)
+	}
+}
+
 // TestTornTail kills the broker and leaves behind the active segment what a torn write would: part of a batch, zeros,
 // or garbage. What was acknowledged is there afterwards, what was torn is not, and the next record follows without a gap.
 func TestTornTail(t *testing.T) {

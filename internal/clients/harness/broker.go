@@ -266,11 +266,24 @@ func (b *Broker) Stop(limit time.Duration) error {
 	return fmt.Errorf("%v ended with %v after SIGTERM:\n%s", b.Kind, b.cmd.ProcessState, b.Log())
 }
 
-// Kill is kill -9, and returns when the process is gone. Killing a dead broker does nothing.
+// Kill is kill -9, and returns when the process and its listening socket are gone. The kernel takes a dead process's
+// rings apart later than the process; TestRestartAfterKill is about the time between. Killing a dead broker does nothing.
 func (b *Broker) Kill() {
 	if b.Kind == External || b.cmd == nil || b.cmd.Process == nil {
 		return
 	}
+	running := b.Running()
+	b.KillOnly()
+	for deadline := time.Now().Add(5 * time.Second); running && b.Addr != "" && time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if l, err := net.Listen("tcp", b.Addr); err == nil {
+			l.Close()
+			return
+		}
+	}
+}
+
+// KillOnly is kill -9, and returns as soon as the process has been reaped.
+func (b *Broker) KillOnly() {
 	b.cmd.Process.Kill()
 	<-b.exited
 }
