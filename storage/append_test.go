@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"slipstream/protocol"
+	"slipstream/reactor"
 )
 
 func TestAppendsKeepOrder(t *testing.T) {
@@ -85,24 +86,17 @@ func TestRefusals(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.MaxMessageBytes, cfg.SegmentBytes = 500, 400
 	p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
-	size := func(n int) []byte {
-		b := spec{value: n}.batch()
-		for len(b) != n {
-			b = spec{value: n - (len(b) - n)}.batch()
-			n0 := len(b)
-			for v := 1; len(b) != n && v < 400; v++ {
-				b = spec{value: n - n0 + v}.batch()
+	size := func(n int) []byte { // the record's lengths take one byte more from 64 on
+		for v := range n {
+			if b := (spec{value: v}).batch(); len(b) == n {
+				return b
 			}
-			return b
 		}
-		return b
+		t.Fatalf("no batch has %d bytes", n)
+		return nil
 	}
 	for n, want := range map[int]protocol.ErrorCode{400: protocol.NONE, 401: protocol.RECORD_LIST_TOO_LARGE, 500: protocol.RECORD_LIST_TOO_LARGE, 501: protocol.MESSAGE_TOO_LARGE} {
-		b := size(n)
-		if len(b) != n {
-			t.Fatalf("%d bytes, want %d", len(b), n)
-		}
-		if a := r.append(p, b); a.Err != want {
+		if a := r.append(p, size(n)); a.Err != want {
 			t.Errorf("%d bytes: %v, want %v", n, a.Err, want)
 		}
 	}
@@ -222,6 +216,76 @@ func TestRollOfUnknownProducers(t *testing.T) {
 			t.Errorf("at %d: %q, %v; want %q", base, got, err, want)
 		}
 	}
+}
+
+// TestAnswersAppendMore has each answer append the next batch: all are written though only one turn is made.
+func TestAnswersAppendMore(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), DefaultConfig())
+	for n, turns := range map[int]int{flushRounds: 1, 3 * flushRounds: 3} {
+		c := &chain{p: p, left: n}
+		c.a.Batch, c.a.Owner = r.memory(spec{}.batch()), c
+		p.Append(&c.a)
+		for range turns {
+			r.core.Turn(false)
+			if c.left > 0 && r.core.NextDeadline() > r.core.Now {
+				t.Errorf("%d of %d left, deadline in %d ns", c.left, n, r.core.NextDeadline()-r.core.Now)
+			}
+		}
+		if c.left != 0 {
+			t.Errorf("%d of %d are left after %d turns", c.left, n, turns)
+		}
+	}
+}
+
+type chain struct {
+	p    *Partition
+	a    Append
+	left int
+}
+
+func (c *chain) Appended(a *Append) {
+	if c.left--; c.left > 0 {
+		a.Batch.SetBaseOffset(0)
+		c.p.Append(a)
+	}
+}
+
+// TestArenaFull writes through the ring when the arena has no room for iovecs.
+func TestArenaFull(t *testing.T) {
+	writers(t, func(t *testing.T, o StoreOptions) {
+		r := newRig(t, o)
+		p := r.create(filepath.Join(t.TempDir(), "events-0"), smallConfig())
+		var as []*appending
+		for i := range 40 {
+			a := &appending{}
+			a.Batch, a.Owner = r.memory(spec{producer: int64(1 + i%2), sequence: int32(i / 4)}.batch()), a // every second is a duplicate
+			as = append(as, a)
+		}
+		var fill []*reactor.Block
+		for _, n := range []int{1 << 20, 16 << 10, 512} {
+			for b := r.core.Arena.Alloc(n); b != nil; b = r.core.Arena.Alloc(n) {
+				fill = append(fill, b)
+			}
+		}
+		for _, a := range as {
+			p.Append(&a.Append)
+		}
+		for i, a := range as {
+			r.until("all are answered", func() bool { return a.answered > 0 })
+			if want := int64(i/4*2 + i%2); a.Err != protocol.NONE || a.BaseOffset != want {
+				t.Fatalf("append %d: %v at %d, want %d", i, a.Err, a.BaseOffset, want)
+			}
+		}
+		readAll(t, r, p)
+		for _, b := range fill {
+			b.Release()
+		}
+		if errs := r.close(); errs != nil {
+			t.Fatal(errs)
+		}
+		checkIndexes(t, p.Dir())
+	})
 }
 
 // TestAppendDoesNotAllocate appends, writes, indexes, answers and plans without allocating.

@@ -2,12 +2,15 @@ package storage
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"slipstream/protocol"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestFailedWrites makes the n-th write fail in some way. Whatever is in flight or queued is refused, nothing of it is
@@ -316,5 +319,55 @@ func TestFailedSync(t *testing.T) {
 			syscall.Close(pipe[1])
 			check(t, r, p)
 		})
+	})
+}
+
+// TestRealFullDisk fills a small file system, then makes room on it.
+func TestRealFullDisk(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("mounting a small file system needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	writers(t, func(t *testing.T, o StoreOptions) {
+		r := newRig(t, o)
+		dir := filepath.Join(mount, "events-0")
+		ballast := filepath.Join(mount, "ballast")
+		mustWrite(t, ballast, make([]byte, 500_000))
+		p := r.create(dir, smallConfig())
+		seq := int32(0)
+		next := func() *appending {
+			return r.append(p, spec{value: 10_000, producer: 1, sequence: seq}.batch())
+		}
+		for next().Err == protocol.NONE {
+			seq++
+		}
+		if seq < 10 || seq > 60 {
+			t.Fatalf("full after %d batches", seq)
+		}
+		readAll(t, r, p)
+		if a := next(); a.Err != protocol.KAFKA_STORAGE_ERROR {
+			t.Fatal(a.Err)
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if a := next(); a.Err != protocol.NONE || a.BaseOffset != int64(seq) {
+				t.Fatalf("with room again: %v at %d, want %d", a.Err, a.BaseOffset, seq)
+			}
+			seq++
+		}
+		readAll(t, r, p)
+		if errs := r.close(); errs != nil {
+			t.Fatal(errs)
+		}
+		if err := removeTree(r.kernel, dir); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

@@ -54,6 +54,7 @@ type Store struct {
 	indexScratch [indexWindow * indexEntryBytes]byte
 	window       window
 	expiry       reactor.Timer
+	again        reactor.Timer
 
 	closed func([]error)
 	errs   []error
@@ -132,15 +133,32 @@ func (s *Store) Fire(*reactor.Timer) {
 }
 
 // Flush writes what has been queued, one write per partition; from Service.EndTurn. With the inline writer
-// the answers come before it returns, and may queue more, which is for the next turn.
+// the answers come before it returns. What they queue is written too, so that nothing waits for a turn that may be far
+// off; should that not come to an end, the next turn goes on.
 func (s *Store) Flush() {
-	s.flushing, s.dirty = s.dirty, s.flushing[:0]
-	for i, p := range s.flushing {
-		s.flushing[i] = nil
-		p.dirty = false
-		p.write()
+	for range flushRounds {
+		if len(s.dirty) == 0 {
+			return
+		}
+		s.flushing, s.dirty = s.dirty, s.flushing[:0]
+		for i, p := range s.flushing {
+			s.flushing[i] = nil
+			p.dirty = false
+			p.write()
+		}
+	}
+	if len(s.dirty) > 0 && !s.again.Armed() {
+		s.core.After(0, &s.again, nextTurn{})
 	}
 }
+
+// flushRounds is how often Flush looks again for what answers have queued.
+const flushRounds = 16
+
+// nextTurn keeps the core from parking: the turn that its timer begins is all that is wanted.
+type nextTurn struct{}
+
+func (nextTurn) Fire(*reactor.Timer) {}
 
 // markDirty has p's queue looked at by the next Flush.
 func (s *Store) markDirty(p *Partition) {

@@ -198,12 +198,11 @@ func (p *Partition) submitWrite(n int) {
 func (p *Partition) keepFirst() {
 	w := &p.writing
 	var kept appendList
-	for len(w.flight.head.Batch) == 0 || kept.empty() {
+	for w.bytes = 0; w.bytes == 0; {
 		a := w.flight.pop()
 		kept.push(a)
 		if !a.duplicate {
 			w.bytes = len(a.Batch)
-			break
 		}
 	}
 	w.flight.take(&w.queued)
