@@ -39,6 +39,10 @@ type Arena struct {
 
 	spareBlocks *Block
 
+	grown uint64 // times that an empty super or a large block was taken
+	seen  uint64 // grown when trim last looked
+	trim  Timer
+
 	waiters waiterList
 	freed   bool // memory was freed since the waiters were last served
 	failed  bool // an allocation failed since it was last cleared
@@ -53,7 +57,7 @@ const (
 	superBytes    = 1 << maxBlockShift
 	chunkBytes    = 8 * superBytes
 	largeRound    = 64 << 10
-	largeKept     = 8
+	largeKept     = 64
 	blockBatch    = 64
 )
 
@@ -76,7 +80,7 @@ type super struct {
 
 // newArena makes an arena that maps at most limit bytes.
 func newArena(core *Core, limit int) *Arena {
-	return &Arena{core: core, limit: limit, reserve: limit / 8, largeMax: min(64<<20, limit/4)}
+	return &Arena{core: core, limit: limit, reserve: limit / 8, largeMax: limit / 4}
 }
 
 // InUse is the number of bytes in blocks not yet released, Mapped what counts
@@ -163,19 +167,30 @@ func (a *Arena) allocSmall(k, limit int) *Block {
 // carve makes the next block of a super that has had none so far; memory is
 // touched in order and only as far as it is needed.
 func (a *Arena) carve(s *super) *Block {
-	if a.spareBlocks == nil {
-		batch := make([]Block, blockBatch)
-		for i := range batch {
-			batch[i].next, a.spareBlocks = a.spareBlocks, &batch[i]
-		}
-	}
-	b := a.spareBlocks
-	a.spareBlocks = b.next
+	b := a.takeBlock()
 	size := 1 << (minBlockShift + int(s.class))
 	at := s.carved * size
 	*b = Block{mem: s.mem[at : at+size : at+size], class: s.class, arena: a, super: s}
 	s.carved++
 	return b
+}
+
+// takeBlock returns a Block without memory, putBlock keeps one for the next.
+func (a *Arena) takeBlock() *Block {
+	if a.spareBlocks == nil {
+		batch := make([]Block, blockBatch)
+		for i := range batch {
+			a.putBlock(&batch[i])
+		}
+	}
+	b := a.spareBlocks
+	a.spareBlocks = b.next
+	return b
+}
+
+func (a *Arena) putBlock(b *Block) {
+	*b = Block{next: a.spareBlocks}
+	a.spareBlocks = b
 }
 
 func (a *Arena) list(s *super) {
@@ -211,6 +226,7 @@ func (a *Arena) takeSuper(limit int) *super {
 			return nil
 		}
 	}
+	a.grown++
 	if s := a.warm; s != nil {
 		a.warm, s.next = s.next, nil
 		a.warmBytes -= superBytes
@@ -263,7 +279,7 @@ func (a *Arena) allocLarge(n, limit int) *Block {
 		mem := a.large[best]
 		a.large[best] = nil
 		a.largeSize -= len(mem)
-		return &Block{mem: mem, class: classLarge, arena: a}
+		return a.largeBlock(mem)
 	}
 	if a.mapped+size > a.limit {
 		a.reclaim(size)
@@ -274,7 +290,14 @@ func (a *Arena) allocLarge(n, limit int) *Block {
 		return nil
 	}
 	a.mapped += size
-	return &Block{mem: mem, class: classLarge, arena: a}
+	return a.largeBlock(mem)
+}
+
+func (a *Arena) largeBlock(mem []byte) *Block {
+	a.grown++
+	b := a.takeBlock()
+	*b = Block{mem: mem, class: classLarge, arena: a}
+	return b
 }
 
 // free takes the memory of a block without references back.
@@ -307,12 +330,12 @@ func (a *Arena) empty(s *super) {
 	for s.free != nil {
 		b := s.free
 		s.free = b.next
-		*b = Block{next: a.spareBlocks}
-		a.spareBlocks = b
+		a.putBlock(b)
 	}
 	s.carved = 0
 	s.next, a.warm = a.warm, s
 	a.warmBytes += superBytes
+	a.trimLater()
 }
 
 // emptyClasses takes the empty supers that classes keep.
@@ -326,16 +349,19 @@ func (a *Arena) emptyClasses() {
 }
 
 func (a *Arena) freeLarge(b *Block) {
-	if a.largeSize+len(b.mem) <= a.largeMax {
+	mem := b.mem
+	a.putBlock(b)
+	if a.largeSize+len(mem) <= a.largeMax {
 		for i := range a.large {
 			if a.large[i] == nil {
-				a.large[i] = b.mem
-				a.largeSize += len(b.mem)
+				a.large[i] = mem
+				a.largeSize += len(mem)
+				a.trimLater()
 				return
 			}
 		}
 	}
-	a.unmapLarge(b.mem)
+	a.unmapLarge(mem)
 }
 
 func (a *Arena) unmapLarge(mem []byte) {
@@ -345,25 +371,76 @@ func (a *Arena) unmapLarge(mem []byte) {
 	}
 }
 
-// reclaim unmaps or gives back what is kept for reuse until n more bytes fit the
-// budget.
+// reclaim gives back what is kept for reuse until n more bytes fit the budget.
 func (a *Arena) reclaim(n int) {
 	for i := range a.large {
-		if a.large[i] != nil && a.mapped+n > a.limit {
-			a.largeSize -= len(a.large[i])
-			a.unmapLarge(a.large[i])
-			a.large[i] = nil
+		if a.mapped+n > a.limit {
+			a.dropLarge(i)
 		}
 	}
 	for a.warm != nil && a.mapped+n > a.limit {
-		s := a.warm
-		a.warm = s.next
-		if err := unix.Madvise(s.mem, unix.MADV_DONTNEED); err != nil {
-			a.core.Stats.MapFailures++
+		a.coolOne()
+	}
+}
+
+// dropLarge unmaps a kept large block, if there is one in place i.
+func (a *Arena) dropLarge(i int) bool {
+	mem := a.large[i]
+	if mem == nil {
+		return false
+	}
+	a.large[i] = nil
+	a.largeSize -= len(mem)
+	a.unmapLarge(mem)
+	return true
+}
+
+// coolOne gives the pages of a warm super back and keeps its addresses.
+func (a *Arena) coolOne() {
+	s := a.warm
+	a.warm = s.next
+	if err := unix.Madvise(s.mem, unix.MADV_DONTNEED); err != nil {
+		a.core.Stats.MapFailures++
+	}
+	s.next, a.cold = a.cold, s
+	a.warmBytes -= superBytes
+	a.mapped -= superBytes
+}
+
+const (
+	// trimNanos is how long memory kept for reuse must go unused before any of it
+	// is given back, trimStep how much is given back at a time: unmapping takes
+	// some 10 us a mebibyte, and a core must not stall for it.
+	trimNanos = 1_000_000_000
+	trimStep  = 16 << 20
+)
+
+func (a *Arena) trimLater() {
+	if !a.trim.Armed() && a.core.drain.phase == drainNone {
+		a.seen = a.grown
+		a.core.After(trimNanos, &a.trim, (*arenaTimer)(a))
+	}
+}
+
+// arenaTimer is the Arena as the handler of its timer.
+type arenaTimer Arena
+
+// Fire gives memory back that nobody has asked for since the timer was armed.
+func (t *arenaTimer) Fire(*Timer) {
+	a := (*Arena)(t)
+	if a.grown == a.seen {
+		end := a.mapped - trimStep
+		for i := range a.large {
+			if a.mapped > end {
+				a.dropLarge(i)
+			}
 		}
-		s.next, a.cold = a.cold, s
-		a.warmBytes -= superBytes
-		a.mapped -= superBytes
+		for a.warm != nil && a.mapped > end {
+			a.coolOne()
+		}
+	}
+	if a.warm != nil || a.largeSize > 0 {
+		a.trimLater()
 	}
 }
 

@@ -64,8 +64,7 @@ func TestSlowReader(t *testing.T) {
 			t.Run(fmt.Sprint(size), func(t *testing.T) {
 				limits := Limits{MaxPendingBytesPerConn: 1 << 20, MaxPendingRequestsPerConn: 64, ArenaBytes: 64 << 20, MaxFrameBytes: 1 << 20}
 				s := serve(t, Config{Level: level, Limits: limits}, newEcho(echoAtOnce))
-				slow, good := s.dial(), s.dial()
-				slow.SetReadBuffer(64 << 10)
+				slow, good := s.dialSlow(64<<10), s.dial()
 				n := min(24<<20/size, 50_000)
 				written := make(chan error, 1)
 				go func() {
@@ -229,7 +228,7 @@ func TestResets(t *testing.T) {
 				good := s.dial()
 				r := rand.New(rand.NewPCG(11, uint64(how)))
 				for i := range 60 {
-					c := s.dial()
+					c := s.dialSlow(4096 << (i % 5))
 					c.SetLinger(0) // Close resets
 					switch i % 6 {
 					case 1: // inside a prefix
@@ -243,7 +242,6 @@ func TestResets(t *testing.T) {
 							c.Write(frame(i, r.IntN(20_000)))
 						}
 					case 5: // with responses stuck
-						c.SetReadBuffer(4096)
 						c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 						for range 100 {
 							if _, err := c.Write(frame(i, 100_000)); err != nil {

@@ -196,8 +196,7 @@ func TestDrain(t *testing.T) {
 func TestDrainDeadline(t *testing.T) {
 	levels(t, func(t *testing.T, level ring.Level) {
 		s := serve(t, Config{Level: level}, newEcho(echoAtOnce))
-		c := s.dial()
-		c.SetReadBuffer(4096)
+		c := s.dialSlow(4096)
 		go func() {
 			for i := range 400 {
 				if _, err := c.Write(frame(i, 100_000)); err != nil {

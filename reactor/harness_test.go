@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,6 +180,7 @@ func (s *server) eventually(core int, what string, ok func(c *Core) bool) {
 			return
 		}
 		if time.Now().After(end) {
+			s.on(core, func(c *Core) { s.t.Log(dump(c)) })
 			s.t.Fatalf("not after 10 s: %s", what)
 		}
 	}
@@ -187,6 +189,23 @@ func (s *server) eventually(core int, what string, ok func(c *Core) bool) {
 func (s *server) dial() *net.TCPConn {
 	s.t.Helper()
 	c, err := net.DialTimeout("tcp", s.addr.String(), 5*time.Second)
+	if err != nil {
+		s.t.Fatalf("dial: %v", err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// dialSlow connects with a receive buffer of n bytes. It is set before: Linux
+// stalls a connection whose buffer shrinks below the window it has announced.
+func (s *server) dialSlow(n int) *net.TCPConn {
+	s.t.Helper()
+	d := net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, n) })
+		return err
+	}}
+	c, err := d.Dial("tcp", s.addr.String())
 	if err != nil {
 		s.t.Fatalf("dial: %v", err)
 	}

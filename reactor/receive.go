@@ -1,7 +1,6 @@
 package reactor
 
 import (
-	"encoding/binary"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -71,10 +70,7 @@ func (c *Conn) process() {
 	}
 	for frames := 0; ; frames++ {
 		if !c.mayDispatch() {
-			if !c.closing && !c.requests.stalled {
-				c.requests.stalled = true
-				c.Core.Stats.DispatchPaused++
-			}
+			c.stall()
 			break
 		}
 		if frames == c.Core.limits.FramesPerTurn {
@@ -90,176 +86,17 @@ func (c *Conn) process() {
 	c.arm()
 }
 
-// nextFrame takes the next whole frame and a reference to what it lies in. in
-// is nil when there is none yet (or no memory for it, or the connection was
-// closed for its length).
-func (c *Conn) nextFrame() (payload []byte, in *Block) {
-	s := &c.receive
-	for {
-		if s.fill > s.from { // a frame has begun in the block
-			begun := s.block.mem[s.from:s.fill]
-			need, ok := c.frameBytes(begun)
-			if !ok {
-				return nil, nil
-			}
-			if len(begun) >= prefixBytes && len(begun) >= need {
-				return c.takeFromBlock(need)
-			}
-			if s.inbox == nil || !c.pull(need) {
-				return nil, nil
-			}
-			continue
-		}
-		chunk := s.inbox
-		if chunk == nil {
-			return nil, nil
-		}
-		begun := chunk.mem[chunk.from:chunk.to]
-		need, ok := c.frameBytes(begun)
-		if !ok {
-			return nil, nil
-		}
-		if len(begun) >= prefixBytes && len(begun) >= need {
-			return c.takeInPlace(chunk, need)
-		}
-		if !c.pull(need) {
-			return nil, nil
-		}
+// stall notes that frames may be waiting for a request to be finished or for
+// responses to leave.
+func (c *Conn) stall() {
+	if c.closing || c.requests.stalled {
+		return
+	}
+	c.requests.stalled = true
+	if c.overBounds(&c.requests, &c.Core.limits) {
+		c.Core.Stats.DispatchPaused++
 	}
 }
-
-// frameBytes reads the length of the frame that begins with b: how many bytes
-// of it are needed next, all of them or at first its prefix. A length that must
-// not be believed closes the connection.
-//
-//	+----------------+--------------------+
-//	| length, int32  | length bytes       |   big-endian
-//	+----------------+--------------------+
-func (c *Conn) frameBytes(b []byte) (need int, ok bool) {
-	if len(b) < prefixBytes {
-		return prefixBytes, true
-	}
-	length := int32(binary.BigEndian.Uint32(b))
-	switch {
-	case length < 0:
-		c.Core.Stats.FramesNegative++
-	case int(length) > c.Core.limits.MaxFrameBytes:
-		c.Core.Stats.FramesTooLarge++
-	default:
-		return prefixBytes + int(length), true
-	}
-	c.Close()
-	return 0, false
-}
-
-// takeInPlace takes a frame that lies whole in a provided buffer. While buffers
-// are scarce a small frame is copied out of it.
-func (c *Conn) takeInPlace(chunk *Block, need int) ([]byte, *Block) {
-	frame := chunk.mem[chunk.from : chunk.from+need]
-	in := chunk
-	if need <= c.Core.limits.CopyOutBytes && chunk.home.scarce() {
-		if b := c.Core.Arena.allocReceive(need); b != nil {
-			copy(b.mem, frame)
-			frame, in = b.mem[:need], b
-			c.Core.Stats.FramesCopiedOut++
-			c.Core.Stats.BytesCopied += uint64(need)
-		}
-	}
-	if in == chunk {
-		in.Retain()
-	}
-	chunk.from += need
-	if chunk.from == chunk.to {
-		c.popInbox()
-	}
-	c.receive.lastFrame = need
-	return frame[prefixBytes:need:need], in
-}
-
-// takeFromBlock takes a whole frame from the block.
-func (c *Conn) takeFromBlock(need int) ([]byte, *Block) {
-	s := &c.receive
-	b := s.block
-	frame := b.mem[s.from : s.from+need]
-	s.from += need
-	s.lastFrame = need
-	if s.from == s.fill && !s.direct {
-		s.block, s.from, s.fill = nil, 0, 0 // our reference passes to the request
-	} else {
-		b.Retain()
-	}
-	return frame[prefixBytes:need:need], b
-}
-
-// pull moves bytes of the inbox's first buffer into the block, up to need bytes
-// of the frame, making room first. It returns false when there is no memory.
-func (c *Conn) pull(need int) bool {
-	s := &c.receive
-	if !c.makeRoom(need) {
-		c.awaitMemory()
-		return false
-	}
-	c.Core.Arena.Unwait(&c.memory)
-	chunk := s.inbox
-	n := copy(s.block.mem[s.fill:s.from+need], chunk.mem[chunk.from:chunk.to])
-	s.fill += n
-	c.Core.Stats.BytesCopied += uint64(n)
-	chunk.from += n
-	if chunk.from == chunk.to {
-		c.popInbox()
-	}
-	return true
-}
-
-// makeRoom sees to it that need bytes from s.from on fit in the block, moving
-// what has been received of them to a larger one if not. No direct receive is
-// in flight.
-func (c *Conn) makeRoom(need int) bool {
-	s := &c.receive
-	if need > c.Core.limits.ProvidedBufferBytes {
-		c.goDirect(firstDirectBytes)
-	}
-	if s.block != nil {
-		if s.from == s.fill && !s.block.shared() {
-			s.from, s.fill = 0, 0
-		}
-		if s.from+need <= s.block.Size() {
-			return true
-		}
-	}
-	size := need
-	if s.direct {
-		size = max(need, c.directSize())
-	}
-	b := c.Core.Arena.allocReceive(size)
-	if b == nil && size > need {
-		b = c.Core.Arena.allocReceive(need)
-	}
-	if b == nil {
-		return false
-	}
-	moved := 0
-	if s.block != nil {
-		moved = copy(b.mem, s.block.mem[s.from:s.fill])
-		c.Core.Stats.BytesCopied += uint64(moved)
-		s.block.Release()
-	}
-	s.block, s.from, s.fill = b, 0, moved
-	return true
-}
-
-// directSize is how large the next direct block should be: the connection's
-// measure, room for a frame like its last, and little while memory is short.
-func (c *Conn) directSize() int {
-	s := &c.receive
-	if a := c.Core.Arena; a.committed() > a.limit/2 {
-		return smallDirectBytes
-	}
-	return max(s.size, s.predicted())
-}
-
-// predicted is the size that the next frame is taken to have: the last one's.
-func (s *receiveState) predicted() int { return min(s.lastFrame, maxPredicted) }
 
 // goDirect makes the connection direct, with a first block of size bytes.
 func (c *Conn) goDirect(size int) {
@@ -293,55 +130,6 @@ func (c *Conn) leaveDirectIdle() {
 	if s.op != 0 && s.kind == opDirect && s.from == s.fill {
 		c.cancelReceive()
 	}
-}
-
-// unparsed is the number of bytes received and not dispatched.
-func (c *Conn) unparsed() int {
-	n := c.receive.fill - c.receive.from
-	for b := c.receive.inbox; b != nil; b = b.next {
-		n += b.to - b.from
-	}
-	return n
-}
-
-func (c *Conn) pushInbox(b *Block) {
-	s := &c.receive
-	if s.inboxTail == nil {
-		s.inbox = b
-	} else {
-		s.inboxTail.next = b
-	}
-	s.inboxTail = b
-	s.inboxCount++
-}
-
-func (c *Conn) popInbox() {
-	s := &c.receive
-	b := s.inbox
-	s.inbox = b.next
-	if s.inbox == nil {
-		s.inboxTail = nil
-	}
-	s.inboxCount--
-	b.next = nil
-	b.Release()
-}
-
-// dropInput throws away what was received and not dispatched. A block that the
-// kernel is receiving into stays until that ends.
-func (c *Conn) dropInput() {
-	s := &c.receive
-	for s.inbox != nil {
-		c.popInbox()
-	}
-	if s.op != 0 && s.kind == opDirect {
-		return
-	}
-	if s.block != nil {
-		s.block.Release()
-		s.block = nil
-	}
-	s.from, s.fill = 0, 0
 }
 
 // awaitMemory puts the connection in line for memory to receive into.
@@ -429,19 +217,6 @@ func (c *Conn) receivedDirect(res int32) {
 	c.process()
 }
 
-// measure fits the direct block to what arrives.
-func (c *Conn) measure(n int) {
-	s, limits := &c.receive, &c.Core.limits
-	if n == s.asked {
-		s.size = min(2*s.size, limits.DirectBlockBytes)
-	}
-	if n <= limits.ProvidedBufferBytes/2 {
-		s.small++
-		return
-	}
-	s.small = 0
-}
-
 // received counts n bytes.
 func (c *Conn) received(n int) {
 	c.lastActive = c.Core.Now
@@ -505,24 +280,6 @@ func (c *Conn) arm() {
 		return
 	}
 	c.armQuiet()
-}
-
-// shrink fits a direct connection to frames that have become small: it goes
-// quiet where that is as fast, or makes do with a small block.
-func (c *Conn) shrink() {
-	s := &c.receive
-	if s.lastFrame > c.Core.limits.ProvidedBufferBytes {
-		return
-	}
-	if c.Core.provided != nil {
-		c.goQuiet()
-		return
-	}
-	s.small, s.size = 0, smallDirectBytes
-	if s.block != nil && s.block.Size() > smallDirectBytes {
-		s.block.Release()
-		s.block, s.from, s.fill = nil, 0, 0
-	}
 }
 
 // mustStop reports whether a multishot receive in flight must be cancelled: its
@@ -605,24 +362,6 @@ func (c *Conn) begun() []byte {
 	return nil
 }
 
-// refit lets go of an empty block in which too little room is left: less than a
-// frame like the last, or than a quarter of it. One that nobody else holds is
-// used from its start again.
-func (c *Conn) refit() {
-	s := &c.receive
-	if !s.block.shared() {
-		s.from, s.fill = 0, 0
-		if s.block.Size() >= s.predicted() && s.block.Size() >= s.size/2 {
-			return
-		}
-	}
-	room := s.block.Size() - s.fill
-	if room < s.predicted() || room < s.block.Size()/4 || s.fill == 0 {
-		s.block.Release()
-		s.block, s.from, s.fill = nil, 0, 0
-	}
-}
-
 // receiveInto queues the receive.
 func (c *Conn) receiveInto(begun, need int) {
 	s := &c.receive
@@ -635,27 +374,4 @@ func (c *Conn) receiveInto(begun, need int) {
 	sqe.PrepRecv(c.fd, s.block.address(s.fill), uint32(n), how)
 	s.op, s.kind, s.asked = userData, opDirect, n
 	c.ops++
-}
-
-// room is how many bytes to receive into the block, and with which flag. A frame
-// that did not fit to its end would have to be moved, so the kernel is asked for
-// no more than what frames like the last will fill. Of a frame too large for an
-// ordinary block it is asked for exactly the rest, what follows belonging in
-// another block, and for up to wholeReceive of it in one completion.
-func (c *Conn) room(begun, need int) (n int, how uint32) {
-	s := &c.receive
-	end := s.fill
-	if begun >= prefixBytes {
-		end = max(s.from+need, s.fill)
-		if need > c.Core.limits.DirectBlockBytes {
-			return min(end-s.fill, wholeReceive), unix.MSG_WAITALL
-		}
-	}
-	rest := s.block.Size() - end
-	if frame := s.predicted(); frame > 0 && rest >= frame {
-		rest -= rest % frame
-	} else if end > s.fill {
-		rest = 0
-	}
-	return end - s.fill + rest, 0
 }
