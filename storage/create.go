@@ -79,14 +79,19 @@ func identify(k ring.Kernel, dir string, want TopicPartition) (TopicPartition, e
 	id := TopicPartition{Topic: topic, Partition: partition}
 	path := dir + "/" + partitionMetadataName
 	b, err := readFile(k, path, 1<<16)
+	none := protocol.UUID{}
+	known := want.Topic != "" && want.TopicID != none
 	if err == nil && len(b) > 0 {
 		id.TopicID, err = decodePartitionMetadata(b)
+		if err != nil && known {
+			// A power cut leaves zeros, or a part. The cluster's metadata says whose it is.
+			id.TopicID, err = none, nil
+		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return id, fmt.Errorf("%s: %w", path, err)
 	}
-	none := protocol.UUID{}
-	if want.Topic == "" || want.TopicID == none || want.TopicID == id.TopicID {
+	if !known || want.TopicID == id.TopicID {
 		return id, nil
 	}
 	if id.TopicID != none {

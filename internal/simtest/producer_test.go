@@ -53,17 +53,16 @@ type produced struct {
 	sent     *conn // over which it was sent last
 }
 
-func (r *run) newProducer(i int) *producer {
-	p := &producer{run: r, id: -1, acks: -1, depth: 1 + r.rand.IntN(5)}
-	p.name = producerName(fmt.Sprint("i", i))
-	if i%3 == 2 {
-		p.name, p.depth = producerName(fmt.Sprint("p", i)), 1
-		p.acks = []int16{-1, 1}[r.rand.IntN(2)]
+// newProducer makes one for some partitions of a topic. One that may have to begin
+// anew with another producer id, because a power cut took what was acknowledged, has
+// a single partition: what it then sends again is in no log.
+func (r *run) newProducer(name string, t *topic, partitions ...int32) *producer {
+	p := &producer{run: r, name: producerName(name), id: -1, acks: -1, depth: 1 + r.rand.IntN(5)}
+	if !p.name.idempotent() {
+		p.depth, p.acks = 1, []int16{-1, 1}[r.rand.IntN(2)]
 	}
-	for _, t := range r.topics {
-		for j := range t.parts {
-			p.parts = append(p.parts, &producing{topic: t, partition: int32(j)})
-		}
+	for _, i := range partitions {
+		p.parts = append(p.parts, &producing{topic: t, partition: i})
 	}
 	return p
 }

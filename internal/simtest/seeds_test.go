@@ -51,14 +51,16 @@ func newRun(t *testing.T, seed uint64) *run {
 	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
 	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines}
 	r.node = &node{
-		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 2000 + r.rand.IntN(60_000),
+		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 30_000 + r.rand.IntN(50_000),
 		sets: []string{"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)]},
 	}
 	r.node.after = r.step
 	r.topics = []*topic{newTopic("durable", 2, true), newTopic("lazy", 2, false)}
 	r.admin = &admin{run: r, wanted: append([]*topic(nil), r.topics...)}
-	for i := range 3 {
-		r.producers = append(r.producers, r.newProducer(i))
+	durable, lazy := r.topics[0], r.topics[1]
+	r.producers = []*producer{
+		r.newProducer("i0", durable, 0, 1), r.newProducer("i1", lazy, 0), r.newProducer("i2", lazy, 1),
+		r.newProducer("p3", durable, 0), r.newProducer("p4", lazy, 0, 1),
 	}
 	for range 2 {
 		r.consumers = append(r.consumers, r.newConsumer())
