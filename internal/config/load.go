@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -15,23 +14,14 @@ type Config struct {
 	values map[string]string
 }
 
-// Load reads file (empty: none) and then sets, each "name=value", which win. An
-// unknown name or a bad value is an error that says what would be right.
+// Load reads file (empty: none) and then sets, each "name=value", which win; a
+// later one wins over an earlier. An unknown name or a bad value is an error that
+// says what would be right.
 func Load(file string, sets []string) (*Config, error) {
 	c := &Config{values: map[string]string{}}
 	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("config file: %w", err)
-		}
-		properties, err := ParseProperties(string(b))
-		if err != nil {
-			return nil, fmt.Errorf("config file %s: %w", file, err)
-		}
-		for _, p := range properties {
-			if err := c.set(p.Name, p.Value); err != nil {
-				return nil, fmt.Errorf("config file %s, line %d: %w", file, p.Line, err)
-			}
+		if err := c.readFile(file); err != nil {
+			return nil, fmt.Errorf("config file %w", err)
 		}
 	}
 	for _, s := range sets {
@@ -39,32 +29,78 @@ func Load(file string, sets []string) (*Config, error) {
 		if !ok {
 			return nil, fmt.Errorf("--set %q: want name=value", s)
 		}
-		if err := c.set(strings.TrimSpace(name), value); err != nil {
+		if err := c.Set(strings.TrimSpace(name), value); err != nil {
 			return nil, fmt.Errorf("--set %s: %w", s, err)
 		}
 	}
-	return c, nil
+	return c, c.checkTogether()
+}
+
+func (c *Config) readFile(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	properties, err := ParseProperties(string(b))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	ids := map[string]string{}
+	for _, p := range properties {
+		if err := c.Set(p.Name, p.Value); err != nil {
+			return fmt.Errorf("%s, line %d: %w", file, p.Line, err)
+		}
+		ids[p.Name] = p.Value
+	}
+	node, ok := ids["node.id"]
+	if old, both := ids["broker.id"]; ok && both && old != node {
+		return fmt.Errorf("%s: node.id=%s and broker.id=%s are two names of one setting", file, node, old)
+	}
+	return nil
 }
 
 // Set overrides one setting.
-func (c *Config) Set(name, value string) error { return c.set(name, value) }
-
-func (c *Config) set(name, value string) error {
-	s := Broker(name)
-	if s == nil {
+func (c *Config) Set(name, value string) error {
+	base, _ := cutListener(name)
+	s := Broker(base)
+	switch {
+	case s == nil && removed[name] != "":
+		return fmt.Errorf("the setting %s was removed from Kafka: %s", name, removed[name])
+	case s == nil && topicByName[name] != nil && topicByName[name].Synonym != "":
+		return fmt.Errorf("%s is a setting of topics; its default for all topics is the broker's %s", name, topicByName[name].Synonym)
+	case s == nil:
 		return fmt.Errorf("there is no setting %s; the nearest is %s", name, nearest(name))
 	}
 	if err := s.Check(value); err != nil {
 		return err
 	}
-	c.values[name] = strings.TrimSpace(value)
+	if err := s.require(value); err != nil {
+		return err
+	}
+	value = strings.TrimSpace(value)
+	c.values[name] = value
+	switch name { // two names of one thing
+	case "node.id":
+		c.values["broker.id"] = value
+	case "broker.id":
+		c.values["node.id"] = value
+	}
 	return nil
+}
+
+// checkTogether finds settings that are good, but not with each other.
+func (c *Config) checkTogether() error {
+	if least, most := c.Int("log.cleaner.min.compaction.lag.ms"), c.Int("log.cleaner.max.compaction.lag.ms"); least > most {
+		return fmt.Errorf("log.cleaner.min.compaction.lag.ms=%d is more than log.cleaner.max.compaction.lag.ms=%d", least, most)
+	}
+	_, err := c.Listeners()
+	return err
 }
 
 // nearest is the known name with the smallest edit distance.
 func nearest(name string) string {
 	best, least := "", 1<<30
-	for _, s := range brokerSettings {
+	for _, s := range allBrokers {
 		if d := distance(name, s.Name); d < least {
 			best, least = s.Name, d
 		}
@@ -72,7 +108,7 @@ func nearest(name string) string {
 	return best
 }
 
-// distance is Levenshtein's, in two rows.
+// distance is Levenshtein's, in one row.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -116,23 +152,15 @@ func (c *Config) Int(name string) int64 {
 }
 
 // Bool is Get as a truth value.
-func (c *Config) Bool(name string) bool { return strings.EqualFold(c.Get(name), "true") }
+func (c *Config) Bool(name string) bool { return isTrue(c.Get(name)) }
 
-// Warnings names the settings that were set and change nothing here.
+// Warnings names the settings that were set and change nothing here, by name.
 func (c *Config) Warnings() (names []string) {
 	for name := range c.values {
-		if Broker(name).Use == Ignored {
+		if base, _ := cutListener(name); Broker(base).Use == Ignored {
 			names = append(names, name)
 		}
 	}
 	sort.Strings(names)
 	return names
-}
-
-// Cores is slipstream.cores, resolved.
-func (c *Config) Cores() int {
-	if n := int(c.Int("slipstream.cores")); n > 0 {
-		return n
-	}
-	return max(1, runtime.NumCPU()-1)
 }

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Property is one entry of a properties file.
@@ -16,7 +19,7 @@ type Property struct {
 // name = value, name : value or name value, \ escapes (\t \n \r \f \uXXXX), and
 // lines continued by a backslash at their end.
 func ParseProperties(text string) (out []Property, err error) {
-	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 	for i := 0; i < len(lines); i++ {
 		start := i + 1
 		line := strings.TrimLeft(lines[i], " \t\f")
@@ -69,6 +72,7 @@ func splitProperty(line string) (name, value string) {
 	return name, rest
 }
 
+// unescape undoes backslashes; a pair of \u surrogates is one character.
 func unescape(s string) (string, error) {
 	if !strings.Contains(s, `\`) {
 		return s, nil
@@ -90,18 +94,35 @@ func unescape(s string) (string, error) {
 		case 'f':
 			b.WriteByte('\f')
 		case 'u':
-			if i+4 >= len(s) {
-				return "", fmt.Errorf(`\u wants four hexadecimal digits`)
-			}
-			n, err := strconv.ParseUint(s[i+1:i+5], 16, 16)
+			r, err := hexadecimal(s[i+1:])
 			if err != nil {
-				return "", fmt.Errorf(`\u wants four hexadecimal digits`)
+				return "", err
 			}
-			b.WriteRune(rune(n))
 			i += 4
+			if utf16.IsSurrogate(r) && strings.HasPrefix(s[i+1:], `\u`) {
+				if low, err := hexadecimal(s[i+3:]); err == nil && utf16.DecodeRune(r, low) != utf8.RuneError {
+					r = utf16.DecodeRune(r, low)
+					i += 6
+				}
+			}
+			b.WriteRune(r)
 		default:
 			b.WriteByte(s[i])
 		}
 	}
 	return b.String(), nil
 }
+
+// hexadecimal is the number that the first four digits of s are.
+func hexadecimal(s string) (rune, error) {
+	if len(s) < 4 {
+		return 0, errHexadecimal
+	}
+	n, err := strconv.ParseUint(s[:4], 16, 16)
+	if err != nil {
+		return 0, errHexadecimal
+	}
+	return rune(n), nil
+}
+
+var errHexadecimal = errors.New(`\u wants four hexadecimal digits`)

@@ -1,12 +1,19 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // served are the settings of Kafka's that do something here, and what, in our
-// words. A topic setting serves its broker synonym with it.
+// words. A topic setting serves its broker synonyms with it.
 var served = []struct{ name, doc string }{
 	{"node.id", "The id of this broker, as meta.properties in the data directory has it."},
 	{"broker.id", "The older name of node.id."},
 	{"listeners", "Where to listen: PLAINTEXT://host:port. CONTROLLER listeners of a combined node are not opened."},
 	{"advertised.listeners", "What clients are told to connect to, if not the address of the listener."},
+	{"controller.listener.names", "Names of listeners that are for controllers, and so not for clients: they are not opened."},
+	{"listener.security.protocol.map", "The security protocol of each listener's name; PLAINTEXT is served."},
 	{"log.dirs", "The data directory."},
 	{"log.dir", "The data directory, where log.dirs is not set."},
 	{"auto.create.topics.enable", "Whether a Metadata request for an unknown topic creates it."},
@@ -21,9 +28,6 @@ var served = []struct{ name, doc string }{
 	{"log.flush.offset.checkpoint.interval.ms", "How often recovery points are written."},
 	{"num.recovery.threads.per.data.dir", "Threads that open and recover partitions at start."},
 	{"producer.id.expiration.ms", "How long a silent idempotent producer is remembered."},
-	{"log.roll.hours", "Like log.roll.ms, in hours."},
-	{"log.roll.jitter.hours", "Like log.roll.jitter.ms, in hours."},
-	{"log.flush.scheduler.interval.ms", "Accepted; flush.ms is watched all the time."},
 
 	{"segment.bytes", "A segment rolls before it would grow past this."},
 	{"segment.ms", "A segment rolls when its first record is this old."},
@@ -43,28 +47,133 @@ var served = []struct{ name, doc string }{
 	{"preallocate", "Accepted: segments are preallocated ahead in any case."},
 }
 
-// ours are slipstream's own settings.
-var ours = []*Setting{
-	{Name: "slipstream.cores", Kind: Int, Default: "0", ReadOnly: true, Use: Served, min: 0, max: 1024,
-		Doc: "Cores: threads with a ring each. 0: one fewer than the machine has processors, at least 1."},
-	{Name: "slipstream.ring.level", Kind: String, Default: "auto", ReadOnly: true, Use: Served, oneOf: []string{"auto", "5.15", "6.1", "native"},
-		Doc: "Kernel features to use: auto is all that the probe finds; a lower level is for tests and comparisons."},
-	{Name: "slipstream.ring.kernel", Kind: String, Default: "linux", ReadOnly: true, Use: Served, oneOf: []string{"linux", "giouring"},
-		Doc: "Which binding enters the ring. giouring needs a build with that tag."},
-	{Name: "slipstream.wait.policy", Kind: String, Default: "adaptive", ReadOnly: true, Use: Served, oneOf: []string{"park", "spin", "adaptive"},
-		Doc: "What an idle core does: park sleeps at once, spin never sleeps (a processor each), adaptive spins briefly after activity."},
-	{Name: "slipstream.wait.spin.micros", Kind: Int, Default: "50", ReadOnly: true, Use: Served, min: 1, max: 1_000_000,
-		Doc: "How long adaptive spins before it sleeps, in microseconds."},
-	{Name: "slipstream.cpu.pin", Kind: Boolean, Default: "false", ReadOnly: true, Use: Served,
-		Doc: "Pin core i to processor i."},
-	{Name: "slipstream.writer", Kind: String, Default: "auto", ReadOnly: true, Use: Served, oneOf: []string{"auto", "ring", "inline"},
-		Doc: "How appends reach the page cache: through the ring, inline on the core, or whichever a probe finds faster on the data directory's file system."},
-	{Name: "slipstream.core.memory.bytes", Kind: Long, Default: "536870912", ReadOnly: true, Use: Served, min: 16 << 20, max: 1 << 40,
-		Doc: "The most memory a core uses for requests and responses in flight; past it, connections wait."},
-	{Name: "slipstream.open.files.max", Kind: Int, Default: "0", ReadOnly: true, Use: Served, min: 0, max: 1 << 30,
-		Doc: "Segment files kept open. 0: a quarter of the descriptor limit."},
-	{Name: "slipstream.helpers", Kind: Int, Default: "4", ReadOnly: true, Use: Served, min: 1, max: 256,
-		Doc: "Helper threads for slow work: opening partitions, checkpoint files, searches by time, checking compressed batches."},
-	{Name: "slipstream.drain.ms", Kind: Long, Default: "5000", ReadOnly: true, Use: Served, min: 0, max: 3600_000,
-		Doc: "How long a stopping broker lets its clients finish."},
+// kept are topic settings that are checked, stored and described, and that
+// nothing here acts on yet.
+var kept = []struct{ name, doc string }{
+	{"retention.ms", "How old a closed segment may grow before it is deleted; -1: any age."},
+	{"retention.bytes", "How large a partition may grow before its oldest segments are deleted; -1: any size."},
+	{"local.retention.ms", "With tiered storage, how long a segment stays on the local disk; -2: as retention.ms."},
+	{"local.retention.bytes", "With tiered storage, how much of a partition stays on the local disk; -2: as retention.bytes."},
+	{"delete.retention.ms", "How long compaction keeps a tombstone after it has cleaned up to it."},
+	{"min.compaction.lag.ms", "How long a record stays before compaction may drop it."},
+	{"max.compaction.lag.ms", "How long a record may stay before compaction has to look at it."},
+	{"min.cleanable.dirty.ratio", "The part of a log that must be new before compaction is worth it, from 0 to 1."},
+	{"unclean.leader.election.enable", "Whether a replica that is not in sync may become the leader."},
+	{"compression.gzip.level", "The level of gzip where compression.type is gzip: 1 to 9, or -1 for the codec's own."},
+	{"compression.lz4.level", "The level of lz4 where compression.type is lz4: 1 to 17."},
+	{"compression.zstd.level", "The level of zstd where compression.type is zstd: -131072 to 22."},
+	{"leader.replication.throttled.replicas", "Replicas whose replication is throttled on the leader's side: partition:broker,... or *."},
+	{"follower.replication.throttled.replicas", "Replicas whose replication is throttled on the follower's side: partition:broker,... or *."},
+	{"remote.storage.enable", "Whether segments go to tiered storage. It is not served, and true is refused."},
+	{"remote.log.copy.disable", "Whether a tiered topic stops copying segments out."},
+	{"remote.log.delete.on.disable", "Whether turning tiered storage off deletes what it holds."},
+	{"internal.segment.bytes", "segment.bytes without its lower bound, for Kafka's own tests."},
+}
+
+// refusals are settings that would do something that is not served, where to go
+// on without it could do harm.
+var refusals = []struct {
+	name, doc string
+	refused   func(value string) bool
+}{
+	{"authorizer.class.name", "Authorization is not served yet, and a broker without it lets everybody in.", notEmpty},
+	{"remote.log.storage.system.enable", "Tiered storage is not served.", isTrue},
+	{"create.topic.policy.class.name", "Policies are Java classes, which cannot run here.", notEmpty},
+	{"alter.config.policy.class.name", "Policies are Java classes, which cannot run here.", notEmpty},
+	{"client.quota.callback.class", "Quota callbacks are Java classes, which cannot run here.", notEmpty},
+	{"config.providers", "Values that stand elsewhere are not fetched; write them out.", notEmpty},
+	{"cordoned.log.dirs", "There is one data directory, and it cannot be cordoned.", notEmpty},
+	{"delete.topic.enable", "Topics can always be deleted.", func(v string) bool { return !isTrue(v) }},
+	{"process.roles", "A node is its own controller: broker,controller.", func(v string) bool {
+		roles := SplitList(v)
+		return !slices.Contains(roles, "broker") || !slices.Contains(roles, "controller")
+	}},
+	{"controller.quorum.voters", "A node is its own controller: at most one voter, itself.", func(v string) bool { return len(SplitList(v)) > 1 }},
+	{"controller.quorum.bootstrap.servers", "A node is its own controller: at most one, itself.", func(v string) bool { return len(SplitList(v)) > 1 }},
+}
+
+func notEmpty(v string) bool { return strings.TrimSpace(v) != "" }
+
+func isTrue(v string) bool { return strings.EqualFold(strings.TrimSpace(v), "true") }
+
+// dynamicOnly are broker settings that Kafka has only as dynamic ones: they can be
+// altered, and are described when they are set.
+var dynamicOnly = []*Setting{
+	{Name: "leader.replication.throttled.rate", Kind: Long, None: true, Internal: true, Reach: ClusterWide, rule: atLeast(0)},
+	{Name: "follower.replication.throttled.rate", Kind: Long, None: true, Internal: true, Reach: ClusterWide, rule: atLeast(0)},
+	{Name: "replica.alter.log.dirs.io.max.bytes.per.second", Kind: Long, None: true, Internal: true, Reach: ClusterWide, rule: atLeast(0)},
+}
+
+// removed are settings of Kafka before 4.0 that are still found in files, and what
+// took their place.
+var removed = map[string]string{
+	"zookeeper.connect":                       "metadata is kept in the data directory",
+	"zookeeper.connection.timeout.ms":         "metadata is kept in the data directory",
+	"zookeeper.session.timeout.ms":            "metadata is kept in the data directory",
+	"inter.broker.protocol.version":           "features are finalized in the metadata log",
+	"log.message.format.version":              "records are stored in format v2",
+	"message.format.version":                  "records are stored in format v2",
+	"log.message.downconversion.enable":       "records are stored in format v2",
+	"log.message.timestamp.difference.max.ms": "see log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms",
+	"port":                                "see listeners",
+	"host.name":                           "see listeners",
+	"advertised.port":                     "see advertised.listeners",
+	"advertised.host.name":                "see advertised.listeners",
+	"broker.id.generation.enable":         "see node.id",
+	"reserved.broker.max.id":              "see node.id",
+	"control.plane.listener.name":         "see controller.listener.names",
+	"offsets.commit.required.acks":        "commits always wait for all in-sync replicas",
+	"password.encoder.secret":             "there is nothing left to encode",
+	"zookeeper.metadata.migration.enable": "metadata is kept in the data directory",
+	"group.coordinator.new.enable":        "there is one coordinator",
+	"auto.include.jmx.reporter":           "see metric.reporters",
+	"delegation.token.master.key":         "see delegation.token.secret.key",
+}
+
+func atLeast(n int64) rule { return between(n, 1<<62) }
+
+func between(low, high int64) rule {
+	return rule{bounded: true, low: low, high: high, min: float64(low), max: float64(high)}
+}
+
+func oneOf(choices ...string) rule { return rule{choices: choices} }
+
+// markUses gives every setting its use and text.
+func markUses() {
+	for _, t := range kept {
+		topicByName[t.name].Doc = t.doc
+	}
+	for _, t := range served {
+		for _, s := range []*Setting{topicByName[t.name], brokerByName[t.name]} {
+			if s != nil {
+				s.Use, s.Doc = Served, t.doc
+			}
+		}
+	}
+	for _, t := range refusals {
+		s := brokerByName[t.name]
+		s.Use, s.Doc, s.refused = Refused, t.doc, t.refused
+	}
+	for _, t := range allTopics {
+		for _, y := range t.Synonyms {
+			b := brokerByName[y.Name]
+			if t.Use == Served {
+				b.Use = Served
+			}
+			if b.Doc == "" {
+				b.Doc = "The default of topics' " + t.Name + unitOf(y.Name) + ". " + t.Doc
+			}
+		}
+	}
+}
+
+// unitOf names the unit of a broker setting where it is not the topic setting's.
+func unitOf(name string) string {
+	switch {
+	case strings.HasSuffix(name, ".hours"):
+		return ", in hours"
+	case strings.HasSuffix(name, ".minutes"):
+		return ", in minutes"
+	}
+	return ""
 }

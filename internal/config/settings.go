@@ -1,7 +1,7 @@
 // Package config is Kafka's settings by Kafka's names: what exists, of which
 // type, with which default, and what is valid; how a server.properties file,
-// --set flags and defaults come together; and our own settings, which begin with
-// "slipstream.".
+// --set flags and defaults come together; where a value in force comes from; and
+// our own settings, which begin with "slipstream.".
 //
 // It imports nothing of ours and does no I/O but reading the file it is told to.
 package config
@@ -9,7 +9,6 @@ package config
 import (
 	_ "embed"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -46,7 +45,28 @@ const (
 	Ignored Use = iota
 	// Served settings do what they do in Kafka, or what their text says.
 	Served
+	// Refused settings are accepted only with values that ask for nothing: what
+	// they would do is not served, and to go on without it could do harm.
+	Refused
 )
+
+// Reach says how a broker setting can change while brokers run.
+type Reach int8
+
+const (
+	// AtStart settings are read at start only; Kafka calls them read-only.
+	AtStart Reach = iota
+	// PerBroker settings can be changed on one broker.
+	PerBroker
+	// ClusterWide settings can be changed on one broker or on all.
+	ClusterWide
+)
+
+// Synonym is a broker setting that gives a topic setting its default.
+type Synonym struct {
+	Name   string
+	Factor int64 // from the broker setting's unit to the topic setting's
+}
 
 // Setting is one setting that a broker or a topic can have.
 type Setting struct {
@@ -54,20 +74,28 @@ type Setting struct {
 	Kind      Kind
 	Default   string
 	None      bool   // there is no default: the setting is null unless set
-	ReadOnly  bool   // cannot be changed while the broker runs
+	ReadOnly  bool   // of a broker setting: Reach is AtStart
 	Sensitive bool   // its value is never shown
-	Synonym   string // of a topic setting: the broker's setting that is its default
+	Internal  bool   // accepted, but not described
+	Reach     Reach  // of a broker setting
+	Synonym   string // of a topic setting: the broker's setting that is its default; Synonyms[0]
 	Use       Use
-	Doc       string // one sentence; of served settings
+	Doc       string // one or two sentences; of every topic setting and of the broker settings that are served or refused
 
-	min, max int64    // both 0: no bounds
-	oneOf    []string // nil: anything
+	// Synonyms of a topic setting are broker settings, the first that is set
+	// wins. Of a broker setting they are the names of one value in several
+	// units, itself among them; none if it has only one.
+	Synonyms []Synonym
+
+	rule    rule
+	refused func(value string) bool // of Refused settings: whether this value is
 }
 
 //go:embed kafka-4.3.tsv
 var kafkaTable string
 
 var (
+	allTopics, allBrokers         []*Setting // internal ones included
 	topicSettings, brokerSettings []*Setting
 	topicByName                   = map[string]*Setting{}
 	brokerByName                  = map[string]*Setting{}
@@ -75,52 +103,71 @@ var (
 
 func init() {
 	for _, line := range strings.Split(strings.TrimSpace(kafkaTable), "\n") {
-		f := strings.Split(line, "\t")
-		if len(f) != 6 || strings.HasPrefix(line, "#") {
+		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		s := &Setting{Name: f[1], Kind: kindOf(f[2]), Default: f[3], None: f[3] == "-",
-			ReadOnly: f[4][0] == 'r', Sensitive: f[4][1] == 's'}
-		if s.None || s.Default == `""` {
-			s.Default = ""
+		s, scope, err := parseSetting(line)
+		if err != nil {
+			panic("kafka-4.3.tsv: " + err.Error()) // embedded: a test would have found it
 		}
-		if f[5] != "-" {
-			s.Synonym = f[5]
-		}
-		add(f[0] == "topic", s)
+		add(scope == "topic", s)
+	}
+	for _, s := range dynamicOnly {
+		add(false, s)
 	}
 	for _, s := range ours {
 		add(false, s)
 	}
-	for _, t := range served {
-		for _, s := range []*Setting{topicByName[t.name], brokerByName[t.name]} {
-			if s != nil {
-				s.Use, s.Doc = Served, t.doc
-			}
-		}
+	markUses()
+}
+
+// parseSetting reads a row of the table.
+func parseSetting(line string) (s *Setting, scope string, err error) {
+	f := strings.Split(line, "\t")
+	if len(f) != 7 || len(f[4]) != 3 {
+		return nil, "", fmt.Errorf("%q is not a row of 7 columns", line)
 	}
-	for _, s := range topicSettings {
-		s.bound(s.Name)
-		if b := brokerByName[s.Synonym]; b != nil {
-			b.bound(s.Name)
-			if s.Use == Served {
-				b.Use = Served
-				if b.Doc == "" {
-					b.Doc = "The default of topics' " + s.Name + ". " + s.Doc
+	s = &Setting{Name: f[1], Kind: kindOf(f[2]), Default: f[3], None: f[3] == "-", Sensitive: f[4][1] == 's', Internal: f[4][2] == 'i'}
+	if s.None || s.Default == `""` {
+		s.Default = ""
+	}
+	switch f[4][0] {
+	case 'r':
+		s.ReadOnly = true
+	case 'b':
+		s.Reach = PerBroker
+	case 'c':
+		s.Reach = ClusterWide
+	}
+	if f[5] != "-" {
+		for _, text := range strings.Split(f[5], ",") {
+			name, factor, scaled := strings.Cut(text, ":")
+			y := Synonym{Name: name, Factor: 1}
+			if scaled {
+				if y.Factor, err = strconv.ParseInt(factor, 10, 64); err != nil {
+					return nil, "", err
 				}
 			}
+			s.Synonyms = append(s.Synonyms, y)
+		}
+		if f[0] == "topic" {
+			s.Synonym = s.Synonyms[0].Name
 		}
 	}
+	s.rule, err = parseRule(f[6])
+	return s, f[0], err
 }
 
 func add(topic bool, s *Setting) {
+	all, described, byName := &allBrokers, &brokerSettings, brokerByName
 	if topic {
-		topicSettings = append(topicSettings, s)
-		topicByName[s.Name] = s
-		return
+		all, described, byName = &allTopics, &topicSettings, topicByName
 	}
-	brokerSettings = append(brokerSettings, s)
-	brokerByName[s.Name] = s
+	byName[s.Name] = s
+	*all = append(*all, s)
+	if !s.Internal {
+		*described = append(*described, s)
+	}
 }
 
 func kindOf(name string) Kind {
@@ -132,11 +179,12 @@ func kindOf(name string) Kind {
 	return Unknown
 }
 
-// Topics lists the settings that a topic can have, by name; the list is not the
-// caller's.
+// Topics lists the settings that a topic can have, in Kafka's order, without
+// internal ones; the list is not the caller's.
 func Topics() []*Setting { return topicSettings }
 
-// Brokers lists the settings that a broker can have: Kafka's by name, then ours.
+// Brokers lists the settings that a broker can have: Kafka's in its order, then
+// ours, without internal ones; the list is not the caller's.
 func Brokers() []*Setting { return brokerSettings }
 
 // Topic finds a topic setting, or nil.
@@ -144,64 +192,6 @@ func Topic(name string) *Setting { return topicByName[name] }
 
 // Broker finds a broker setting, or nil.
 func Broker(name string) *Setting { return brokerByName[name] }
-
-// Check says whether value is valid. The error's text is Kafka's.
-func (s *Setting) Check(value string) error {
-	trimmed := strings.TrimSpace(value)
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("Invalid value %s for configuration %s: %s", value, s.Name, fmt.Sprintf(format, args...))
-	}
-	switch s.Kind {
-	case Boolean:
-		if !strings.EqualFold(trimmed, "true") && !strings.EqualFold(trimmed, "false") {
-			return refuse("Expected value to be either true or false")
-		}
-	case Int, Short, Long:
-		bits := map[Kind]int{Int: 32, Short: 16, Long: 64}[s.Kind]
-		n, err := strconv.ParseInt(trimmed, 10, bits)
-		if err != nil {
-			return refuse("Not a number of type %s", s.Kind)
-		}
-		return s.checkBounds(n, refuse)
-	case Double:
-		f, err := strconv.ParseFloat(trimmed, 64)
-		if err != nil {
-			return refuse("Not a number of type %s", s.Kind)
-		}
-		if s.max != 0 && (f < float64(s.min) || f > float64(s.max)) {
-			return refuse("Value must be between %d and %d", s.min, s.max)
-		}
-	case List:
-		return s.checkList(value)
-	default:
-		if s.oneOf != nil && !contains(s.oneOf, trimmed) {
-			return refuse("String must be one of: %s", strings.Join(s.oneOf, ", "))
-		}
-	}
-	return nil
-}
-
-func (s *Setting) checkBounds(n int64, refuse func(string, ...any) error) error {
-	if s.min == 0 && s.max == 0 {
-		return nil
-	}
-	if n < s.min {
-		return refuse("Value must be at least %d", s.min)
-	}
-	if s.max != 0 && n > s.max {
-		return refuse("Value must be no more than %d", s.max)
-	}
-	return nil
-}
-
-func (s *Setting) checkList(value string) error {
-	for _, part := range SplitList(value) {
-		if s.oneOf != nil && !contains(s.oneOf, part) {
-			return fmt.Errorf("Invalid value %s for configuration %s: String must be one of: %s", part, s.Name, strings.Join(s.oneOf, ", "))
-		}
-	}
-	return nil
-}
 
 // SplitList is the elements of a list setting's value.
 func SplitList(value string) (parts []string) {
@@ -211,47 +201,4 @@ func SplitList(value string) (parts []string) {
 		}
 	}
 	return parts
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
-}
-
-// bounds are the limits that Kafka's definitions set, by topic setting
-// (LogConfig in Kafka 4.3).
-var bounds = map[string]Setting{
-	"segment.bytes":                   {min: 1 << 20},
-	"segment.ms":                      {min: 1},
-	"segment.jitter.ms":               {min: 0, max: math.MaxInt64},
-	"segment.index.bytes":             {min: 4, max: math.MaxInt32},
-	"index.interval.bytes":            {min: 0, max: math.MaxInt32},
-	"max.message.bytes":               {min: 0, max: math.MaxInt32},
-	"retention.ms":                    {min: -1},
-	"delete.retention.ms":             {min: 0, max: math.MaxInt64},
-	"min.compaction.lag.ms":           {min: 0, max: math.MaxInt64},
-	"max.compaction.lag.ms":           {min: 1},
-	"file.delete.delay.ms":            {min: 0, max: math.MaxInt64},
-	"flush.messages":                  {min: 1},
-	"flush.ms":                        {min: 0, max: math.MaxInt64},
-	"min.cleanable.dirty.ratio":       {min: 0, max: 1},
-	"min.insync.replicas":             {min: 1},
-	"message.timestamp.before.max.ms": {min: 0, max: math.MaxInt64},
-	"message.timestamp.after.max.ms":  {min: 0, max: math.MaxInt64},
-	"local.retention.ms":              {min: -2},
-	"local.retention.bytes":           {min: -2},
-	"cleanup.policy":                  {oneOf: []string{"compact", "delete"}},
-	"compression.type":                {oneOf: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}},
-	"message.timestamp.type":          {oneOf: []string{"CreateTime", "LogAppendTime"}},
-}
-
-func (s *Setting) bound(topicName string) {
-	b, ok := bounds[topicName]
-	if ok {
-		s.min, s.max, s.oneOf = b.min, b.max, b.oneOf
-	}
 }

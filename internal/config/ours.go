@@ -1,0 +1,41 @@
+package config
+
+import "runtime"
+
+// ours are slipstream's own settings.
+var ours = []*Setting{
+	own("slipstream.cores", Int, "0", between(0, 1024),
+		"Cores: threads with a ring each. 0: one fewer than the machine has processors, at least 1."),
+	own("slipstream.ring.level", String, "auto", oneOf("auto", "5.15", "6.1", "native"),
+		"Kernel features to use: auto is all that the probe finds; a lower level is for tests and comparisons."),
+	own("slipstream.ring.kernel", String, "linux", oneOf("linux", "giouring"),
+		"Which binding enters the ring. giouring needs a build with that tag."),
+	own("slipstream.wait.policy", String, "adaptive", oneOf("park", "spin", "adaptive"),
+		"What an idle core does: park sleeps at once, spin never sleeps (a processor each), adaptive spins briefly after activity."),
+	own("slipstream.wait.spin.micros", Int, "50", between(1, 1_000_000),
+		"How long adaptive spins before it sleeps, in microseconds."),
+	own("slipstream.cpu.pin", Boolean, "false", rule{},
+		"Pin core i to processor i."),
+	own("slipstream.writer", String, "auto", oneOf("auto", "ring", "inline"),
+		"How appends reach the page cache: through the ring, inline on the core, or whichever a probe finds faster on the data directory's file system."),
+	own("slipstream.core.memory.bytes", Long, "536870912", between(16<<20, 1<<40),
+		"The most memory a core uses for requests and responses in flight; past it, connections wait."),
+	own("slipstream.open.files.max", Int, "0", between(0, 1<<30),
+		"Segment files kept open. 0: a quarter of the descriptor limit."),
+	own("slipstream.helpers", Int, "4", between(1, 256),
+		"Helper threads for slow work: opening partitions, checkpoint files, searches by time, checking compressed batches."),
+	own("slipstream.drain.ms", Long, "5000", between(0, 3600_000),
+		"How long a stopping broker lets its clients finish."),
+}
+
+func own(name string, kind Kind, value string, r rule, doc string) *Setting {
+	return &Setting{Name: name, Kind: kind, Default: value, ReadOnly: true, Use: Served, rule: r, Doc: doc}
+}
+
+// Cores is slipstream.cores, resolved.
+func (c *Config) Cores() int {
+	if n := int(c.Int("slipstream.cores")); n > 0 {
+		return n
+	}
+	return max(1, runtime.NumCPU()-1)
+}
