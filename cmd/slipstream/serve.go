@@ -48,12 +48,12 @@ func serveCommand() *cobra.Command {
 			return serve(f)
 		},
 	}
-	c.Flags().StringVar(&f.dataDir, "data-dir", "", "data directory; made if it is not there (otherwise log.dirs)")
-	c.Flags().StringVar(&f.listen, "listen", "", "host:port to listen on; port 0 lets the kernel choose (otherwise listeners)")
-	c.Flags().StringVar(&f.file, "config", "", "a file with Kafka's server.properties names")
-	c.Flags().StringArrayVar(&f.sets, "set", nil, "name=value, a setting; may be repeated")
-	c.Flags().IntVar(&f.cores, "cores", 0, "cores to run; 0: one fewer than processors (otherwise slipstream.cores)")
-	c.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	c.Flags().StringVar(&f.dataDir, "data-dir", "", "the data `DIR`; made if it is not there (otherwise log.dirs)")
+	c.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen on; port 0 lets the kernel choose (otherwise listeners)")
+	c.Flags().StringVar(&f.file, "config", "", "a `FILE` with Kafka's server.properties names")
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "a setting, `NAME=VALUE`; may be repeated")
+	c.Flags().IntVar(&f.cores, "cores", 0, "`N` cores to run; 0: one fewer than processors (otherwise slipstream.cores)")
+	c.Flags().StringVar(&f.logLevel, "log-level", "info", "log `LEVEL`: debug, info, warn or error")
 	return c
 }
 

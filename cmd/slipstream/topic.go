@@ -33,7 +33,7 @@ type topicFlags struct {
 func topicCommand() *cobra.Command {
 	var f topicFlags
 	c := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics of a running broker"}
-	c.PersistentFlags().StringVar(&f.bootstrap, "bootstrap", "127.0.0.1:9092", "host:port of the broker")
+	c.PersistentFlags().StringVar(&f.bootstrap, "bootstrap", "127.0.0.1:9092", "`HOST:PORT` of the broker")
 	c.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
 	c.PersistentFlags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the broker")
 	c.AddCommand(topicCreate(&f), topicList(&f), topicDescribe(&f), topicDelete(&f))
@@ -134,8 +134,9 @@ func topicCreate(f *topicFlags) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().Int32Var(&partitions, "partitions", -1, "number of partitions (default: the broker's num.partitions)")
-	c.Flags().StringArrayVar(&configs, "config", nil, "name=value, a topic setting; may be repeated")
+	c.Flags().Int32Var(&partitions, "partitions", -1, "`N` partitions (otherwise the broker's num.partitions)")
+	c.Flags().Lookup("partitions").DefValue = "0" // not to be shown
+	c.Flags().StringArrayVar(&configs, "config", nil, "a topic setting, `NAME=VALUE`; may be repeated")
 	return c
 }
 
