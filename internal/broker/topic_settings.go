@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,43 +31,22 @@ func (k kafkaSettings) brokerConfigs() BrokerConfigs {
 	return k.cluster()
 }
 
-// Sources of a setting's value (DescribeConfigsResponse.ConfigSource in Kafka).
-const (
-	sourceTopic         = 1
-	sourceDynamicBroker = 2
-	sourceClusterBroker = 3 // dynamic, of all brokers
-	sourceStaticBroker  = 4
-	sourceDefault       = 5
-)
-
 // Validate implements metadata.ConfigValidator. Its texts and codes are Kafka's.
 func (k kafkaSettings) Validate(res metadata.Resource, configs []metadata.ConfigEntry) error {
+	set := make(map[string]string, len(configs))
 	for _, e := range configs {
-		switch res.Type {
-		case metadata.ResourceTopic:
-			s := config.Topic(e.Name)
-			if s == nil {
-				return fmt.Errorf("Unknown topic config name: %s", e.Name)
-			}
-			if err := s.Check(e.Value); err != nil {
-				return err
-			}
-		case metadata.ResourceBroker:
-			s := config.Broker(e.Name)
-			if s == nil {
-				continue // Kafka keeps what it does not know
-			}
-			if s.ReadOnly {
-				return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: "Cannot update these configs dynamically: [" + e.Name + "]"}
-			}
-			if err := s.Check(e.Value); err != nil {
-				return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: err.Error()}
-			}
-		default:
-			return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: "Configs of this kind of resource are not served"}
-		}
+		set[e.Name] = e.Value
 	}
-	return nil
+	switch res.Type {
+	case metadata.ResourceTopic:
+		return config.CheckTopic(set)
+	case metadata.ResourceBroker:
+		if err := config.CheckBroker(set, res.Name == ""); err != nil {
+			return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: err.Error()}
+		}
+		return nil
+	}
+	return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: "Configs of this kind of resource are not served"}
 }
 
 // List implements metadata.ConfigValidator.
@@ -81,8 +59,7 @@ func (k kafkaSettings) List(res metadata.Resource, name string) (inherited strin
 		return "", false
 	}
 	if res.Type == metadata.ResourceTopic {
-		value, _, _ := k.resolve(s, nil, BrokerConfigs{})
-		return value, true
+		return k.static.TopicValue(s, config.Dynamic{}).Text, true
 	}
 	return k.static.Get(name), true
 }
@@ -90,78 +67,38 @@ func (k kafkaSettings) List(res metadata.Resource, name string) (inherited strin
 // Describe implements metadata.ConfigValidator.
 func (k kafkaSettings) Describe(overrides []metadata.ConfigEntry) (out []kmsg.CreateTopicsResponseTopicConfig) {
 	for _, s := range config.Topics() {
-		value, source, null := k.resolve(s, overrides, k.brokerConfigs())
+		v := k.static.TopicValue(s, dynamic(overrides, k.brokerConfigs()))
 		c := kmsg.NewCreateTopicsResponseTopicConfig()
-		c.Name, c.Source, c.ReadOnly, c.IsSensitive = s.Name, int8(source), s.ReadOnly, s.Sensitive
-		if !null {
-			c.Value = &value
+		c.Name, c.Source, c.ReadOnly, c.IsSensitive = s.Name, int8(v.Source), s.ReadOnly, s.Sensitive
+		if !v.Null {
+			c.Value = &v.Text
 		}
 		out = append(out, c)
 	}
 	return out
 }
 
-// entry finds a dynamic setting.
-func entry(entries []metadata.ConfigEntry, name string) (string, bool) {
-	for i := range entries {
-		if entries[i].Name == name {
-			return entries[i].Value, true
-		}
-	}
-	return "", false
-}
-
-// resolve finds a topic setting's value and where it comes from.
-func (k kafkaSettings) resolve(s *config.Setting, topic []metadata.ConfigEntry, broker BrokerConfigs) (value string, source int, null bool) {
-	if v, ok := entry(topic, s.Name); ok {
-		return v, sourceTopic, false
-	}
-	if s.Synonym != "" {
-		if v, ok := entry(broker.Own, s.Synonym); ok {
-			return v, sourceDynamicBroker, false
-		}
-		if v, ok := entry(broker.All, s.Synonym); ok {
-			return v, sourceClusterBroker, false
-		}
-		if v, ok := k.static.Static(s.Synonym); ok {
-			return v, sourceStaticBroker, false
-		}
-		if v, ok := k.inOtherUnits(s.Name); ok {
-			return v, sourceStaticBroker, false
-		}
-	}
-	return s.Default, sourceDefault, s.None
-}
-
-// inOtherUnits is a time that server.properties gives in hours or minutes.
-func (k kafkaSettings) inOtherUnits(topicName string) (string, bool) {
-	for _, u := range []struct {
-		topic, broker string
-		millis        int64
-	}{
-		{"retention.ms", "log.retention.minutes", 60_000},
-		{"retention.ms", "log.retention.hours", 3600_000},
-		{"segment.ms", "log.roll.hours", 3600_000},
-		{"segment.jitter.ms", "log.roll.jitter.hours", 3600_000},
-		{"flush.ms", "log.flush.scheduler.interval.ms", 1},
-	} {
-		if v, ok := k.static.Static(u.broker); ok && u.topic == topicName {
-			n, _ := strconv.ParseInt(v, 10, 64)
-			if n > 0 {
-				n *= u.millis
+// lookup finds settings in a list of dynamic ones.
+func lookup(entries []metadata.ConfigEntry) config.Lookup {
+	return func(name string) (string, bool) {
+		for i := range entries {
+			if entries[i].Name == name {
+				return entries[i].Value, true
 			}
-			return strconv.FormatInt(n, 10), true
 		}
+		return "", false
 	}
-	return "", false
+}
+
+// dynamic is what the metadata log sets for a topic.
+func dynamic(topic []metadata.ConfigEntry, broker BrokerConfigs) config.Dynamic {
+	return config.Dynamic{Topic: lookup(topic), Broker: lookup(broker.Own), All: lookup(broker.All)}
 }
 
 // Resolve implements TopicSettings.
 func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfigs) TopicConfig {
-	text := func(name string) string {
-		v, _, _ := k.resolve(config.Topic(name), topic, broker)
-		return v
-	}
+	d := dynamic(topic, broker)
+	text := func(name string) string { return k.static.TopicValue(config.Topic(name), d).Text }
 	number := func(name string) int64 {
 		n, _ := strconv.ParseInt(strings.TrimSpace(text(name)), 10, 64) // checked when it was set
 		return n
@@ -194,28 +131,22 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 
 // DescribeTopic implements TopicSettings.
 func (k kafkaSettings) DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
+	d := dynamic(topic, broker)
 	for _, s := range config.Topics() {
-		if !q.wants(s.Name) {
-			continue
+		if q.wants(s.Name) {
+			out = append(out, describeSetting(s, k.static.TopicValue(s, d), k.static.TopicLevels(s, d), q))
 		}
-		value, source, null := k.resolve(s, topic, broker)
-		out = append(out, describeSetting(s, value, source, null, k.synonyms(s, topic, broker), q))
 	}
 	return out
 }
 
 // DescribeBroker implements TopicSettings.
 func (k kafkaSettings) DescribeBroker(broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
+	d := dynamic(nil, broker)
 	for _, s := range config.Brokers() {
-		if !q.wants(s.Name) {
-			continue
+		if q.wants(s.Name) {
+			out = append(out, describeSetting(s, k.static.BrokerValue(s, d), k.static.BrokerLevels(s, d), q))
 		}
-		levels := k.brokerLevels(s, broker)
-		value, source, null := s.Default, sourceDefault, s.None
-		if len(levels) > 0 {
-			value, source, null = *levels[0].Value, int(levels[0].Source), false
-		}
-		out = append(out, describeSetting(s, value, source, null, levels, q))
 	}
 	return out
 }
@@ -224,54 +155,24 @@ func (q ConfigQuery) wants(name string) bool {
 	return q.Names == nil || slices.Contains(q.Names, name)
 }
 
-// synonyms lists every level at which a topic setting has a value, the one in
+// describeSetting is one setting of the answer; levels are its synonyms, the one in
 // force first.
-func (k kafkaSettings) synonyms(s *config.Setting, topic []metadata.ConfigEntry, broker BrokerConfigs) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
-	if v, ok := entry(topic, s.Name); ok {
-		out = append(out, synonym(s.Name, v, sourceTopic))
-	}
-	if b := config.Broker(s.Synonym); b != nil {
-		out = append(out, k.brokerLevels(b, broker)...)
-	}
-	return out
-}
-
-func (k kafkaSettings) brokerLevels(s *config.Setting, broker BrokerConfigs) (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
-	if v, ok := entry(broker.Own, s.Name); ok {
-		out = append(out, synonym(s.Name, v, sourceDynamicBroker))
-	}
-	if v, ok := entry(broker.All, s.Name); ok {
-		out = append(out, synonym(s.Name, v, sourceClusterBroker))
-	}
-	if v, ok := k.static.Static(s.Name); ok {
-		out = append(out, synonym(s.Name, v, sourceStaticBroker))
-	}
-	if !s.None {
-		out = append(out, synonym(s.Name, s.Default, sourceDefault))
-	}
-	return out
-}
-
-func synonym(name, value string, source int) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
-	out := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-	out.Name, out.Value, out.Source = name, &value, kmsg.ConfigSource(source)
-	return out
-}
-
-func describeSetting(s *config.Setting, value string, source int, null bool, levels []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym, q ConfigQuery) kmsg.DescribeConfigsResponseResourceConfig {
+func describeSetting(s *config.Setting, v config.Value, levels []config.Level, q ConfigQuery) kmsg.DescribeConfigsResponseResourceConfig {
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
-	out.Name, out.Source, out.ReadOnly, out.IsSensitive = s.Name, kmsg.ConfigSource(source), s.ReadOnly, s.Sensitive
-	out.IsDefault = source == sourceDefault
+	out.Name, out.Source, out.ReadOnly, out.IsSensitive = s.Name, kmsg.ConfigSource(v.Source), s.ReadOnly, s.Sensitive
+	out.IsDefault = v.Source == config.Default
 	out.ConfigType = kmsg.ConfigType(s.Kind)
-	if !null && !s.Sensitive {
-		out.Value = &value
+	if !v.Null && !s.Sensitive {
+		out.Value = &v.Text
 	}
 	if q.Synonyms {
 		for _, l := range levels {
-			if s.Sensitive {
-				l.Value = nil
+			synonym := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			synonym.Name, synonym.Source = l.Name, kmsg.ConfigSource(l.Source)
+			if !s.Sensitive {
+				synonym.Value = &l.Value
 			}
-			out.ConfigSynonyms = append(out.ConfigSynonyms, l)
+			out.ConfigSynonyms = append(out.ConfigSynonyms, synonym)
 		}
 	}
 	if q.Documentation && s.Doc != "" {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -21,7 +22,7 @@ func Load(file string, sets []string) (*Config, error) {
 	c := &Config{values: map[string]string{}}
 	if file != "" {
 		if err := c.readFile(file); err != nil {
-			return nil, fmt.Errorf("config file %w", err)
+			return nil, err
 		}
 	}
 	for _, s := range sets {
@@ -39,22 +40,22 @@ func Load(file string, sets []string) (*Config, error) {
 func (c *Config) readFile(file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("config file %s cannot be read: %w", file, errors.Unwrap(err))
 	}
 	properties, err := ParseProperties(string(b))
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("config file %s: %w", file, err)
 	}
 	ids := map[string]string{}
 	for _, p := range properties {
 		if err := c.Set(p.Name, p.Value); err != nil {
-			return fmt.Errorf("%s, line %d: %w", file, p.Line, err)
+			return fmt.Errorf("config file %s, line %d: %w", file, p.Line, err)
 		}
 		ids[p.Name] = p.Value
 	}
 	node, ok := ids["node.id"]
 	if old, both := ids["broker.id"]; ok && both && old != node {
-		return fmt.Errorf("%s: node.id=%s and broker.id=%s are two names of one setting", file, node, old)
+		return fmt.Errorf("config file %s: node.id=%s and broker.id=%s are two names of one setting", file, node, old)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -84,11 +85,18 @@ func TestRecordDescribed(t *testing.T) {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(stage, "", " ")
+	write(t, "described-"+name+".json", stage)
+}
+
+// write keeps JSON with a line for each setting.
+func write(t *testing.T, name string, v any) {
+	text, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join("testdata", "described-"+name+".json"), append(text, '\n'), 0o644); err != nil {
+	text = bytes.ReplaceAll(text, []byte("},{\"name\":"), []byte("},\n{\"name\":"))
+	text = bytes.ReplaceAll(text, []byte("},{\"resource\":"), []byte("},\n{\"resource\":"))
+	if err := os.WriteFile(filepath.Join("testdata", name), append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

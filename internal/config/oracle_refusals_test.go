@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -54,13 +53,7 @@ func TestRecordRefusals(t *testing.T) {
 			out = append(out, consider(t, client, refusal{Resource: resource, Set: splitPairs(change)}))
 		}
 	}
-	text, err := json.MarshalIndent(out, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("testdata/refusals.json", append(text, '\n'), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	write(t, "refusals.json", out)
 }
 
 // splitPairs cuts before each name, so that values may hold no comma here.

@@ -15,7 +15,7 @@ var served = []struct{ name, doc string }{
 	{"controller.listener.names", "Names of listeners that are for controllers, and so not for clients: they are not opened."},
 	{"listener.security.protocol.map", "The security protocol of each listener's name; PLAINTEXT is served."},
 	{"log.dirs", "The data directory."},
-	{"log.dir", "The data directory, where log.dirs is not set."},
+	{"log.dir", "The data directory, where log.dirs is not set. It has to be named: nothing is kept in Kafka's default."},
 	{"auto.create.topics.enable", "Whether a Metadata request for an unknown topic creates it."},
 	{"num.partitions", "Partitions of a topic that is created without a number of its own."},
 	{"default.replication.factor", "Replication factor of a topic that is created without one of its own; one node can serve 1."},
