@@ -176,12 +176,9 @@ func (p *Partition) startRemoval() {
 	p.state = gone
 	s := p.store
 	s.release(p)
-	var unique protocol.UUID
-	s.core.Kernel.Random(unique[:])
-	unique[6], unique[8] = unique[6]&0x0f|0x40, unique[8]&0x3f|0x80
 	parent, _ := splitPath(p.dir)
 	s.jobs++
-	p.removal.to = parent + "/" + deletedDirName(p.id, unique)
+	p.removal.to = parent + "/" + deletedDirName(p.id, randomUUID(s.core.Kernel))
 	s.core.Offload(&renameJob{p: p})
 }
 

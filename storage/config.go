@@ -21,6 +21,7 @@ type Config struct {
 
 	TimestampType     protocol.TimestampType // message.timestamp.type
 	Preallocate       bool                   // preallocate; slipstream preallocates ahead in any case
+	Compacted         bool                   // cleanup.policy has compact: offsets may be missing from the log
 	DeleteDelayMillis int64                  // file.delete.delay.ms
 	ProducerIDMillis  int64                  // producer.id.expiration.ms: how long a silent producer is remembered
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"slipstream/protocol"
 	"slipstream/ring"
 )
 
@@ -175,4 +176,46 @@ func RemoveDeleted(k ring.Files, dataDir string) error {
 		}
 	}
 	return nil
+}
+
+// SetAsideStrays renames partition directories that keep does not want, as Kafka does at its start with what
+// belongs to no topic (any more): <topic>-<partition>.<32 hex digits>-stray. Nothing is lost, and the names are free. id is
+// zero if the directory does not say. It returns the names as they were, and must run before partitions are opened.
+func SetAsideStrays(k ring.Kernel, dataDir string, keep func(topic string, partition int32, id protocol.UUID) bool) ([]string, error) {
+	entries, err := k.ReadDir(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	var moved []string
+	for _, e := range entries {
+		topic, partition, kind := ParseDirName(e.Name)
+		if !e.Dir || kind != DirPartition {
+			continue
+		}
+		var id protocol.UUID
+		if b, err := readFile(k, dataDir+"/"+e.Name+"/"+partitionMetadataName, 1<<16); err == nil {
+			if decoded, err := decodePartitionMetadata(b); err == nil {
+				id = decoded
+			}
+		}
+		if keep(topic, partition, id) {
+			continue
+		}
+		to := uniqueDirName(TopicPartition{Topic: topic, Partition: partition}, randomUUID(k), strayDirSuffix)
+		if err := k.Rename(dataDir+"/"+e.Name, dataDir+"/"+to); err != nil {
+			return moved, err
+		}
+		moved = append(moved, e.Name)
+	}
+	if moved == nil {
+		return nil, nil
+	}
+	return moved, k.SyncDir(dataDir)
+}
+
+// randomUUID is a random id, version 4.
+func randomUUID(k ring.Kernel) (u protocol.UUID) {
+	k.Random(u[:])
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u
 }

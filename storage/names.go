@@ -99,10 +99,14 @@ func ParseDirName(name string) (topic string, partition int32, kind DirKind) {
 	return name[:i], int32(n), DirPartition
 }
 
-// deletedDirName is what a partition's directory is called from its deletion to its removal:
-// <topic>-<partition>.<32 hex digits>-delete, the topic shortened so that it stays a file name.
+// deletedDirName is what a partition's directory is called from its deletion to its removal.
 func deletedDirName(id TopicPartition, unique protocol.UUID) string {
-	tail := fmt.Sprintf("-%d.%s%s", id.Partition, hex.EncodeToString(unique[:]), deleteDirSuffix)
+	return uniqueDirName(id, unique, deleteDirSuffix)
+}
+
+// uniqueDirName is <topic>-<partition>.<32 hex digits><suffix>, the topic shortened so that it stays a file name.
+func uniqueDirName(id TopicPartition, unique protocol.UUID, suffix string) string {
+	tail := fmt.Sprintf("-%d.%s%s", id.Partition, hex.EncodeToString(unique[:]), suffix)
 	topic := id.Topic
 	if len(topic)+len(tail) > maxNameLength {
 		topic = topic[:maxNameLength-len(tail)]

@@ -130,12 +130,19 @@ func (op *opening) loadSegments() error {
 		if err != nil {
 			return err
 		}
-		if cut && i+1 < len(logs) {
+		if i+1 < len(logs) && (cut || i >= first && op.gapBefore(end)) {
 			s.unsettled = false
 			return op.removeBehind(logs[i+1:])
 		}
 	}
 	return nil
+}
+
+// gapBefore says whether the log so far ends before the next segment begins: a power cut took the end of a
+// segment that was not synced yet, between two batches, and the next one survived. What is behind the gap goes too: a log
+// is what was written up to some moment, or producers that send again what is missing would be taken for mad.
+func (op *opening) gapBefore(next int64) bool {
+	return !op.p.config.Compacted && op.p.next < next
 }
 
 // sizeUp adds up what there is to validate.

@@ -180,6 +180,29 @@ func TestDeleteThenStop(t *testing.T) {
 	}
 }
 
+// TestStrays sets aside what belongs to no topic, or to an older one of the same name.
+func TestStrays(t *testing.T) {
+	k, data := ring.NewLinux(), t.TempDir()
+	for i, topic := range []string{"kept", "gone", "renewed"} {
+		id := TopicPartition{Topic: topic, TopicID: protocol.UUID{byte(i + 1)}, Partition: 2}
+		if _, err := Create(k, filepath.Join(data, DirName(topic, 2)), id, DefaultConfig(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, filepath.Join(data, "file-1"), nil)
+	os.Mkdir(filepath.Join(data, "lost+found"), 0o755)
+	moved, err := SetAsideStrays(k, data, func(topic string, partition int32, id protocol.UUID) bool {
+		return topic == "kept" && partition == 2 && id == protocol.UUID{1} || topic == "renewed" && id == protocol.UUID{9}
+	})
+	if err != nil || fmt.Sprint(moved) != "[gone-2 renewed-2]" {
+		t.Fatal(moved, err)
+	}
+	left := names(listDir(t, data))
+	if len(left) != 5 || left[2] != "kept-2" || !strings.HasSuffix(left[1], "-stray") || !strings.HasPrefix(left[4], "renewed-2.") {
+		t.Errorf("%q", left)
+	}
+}
+
 // TestFilesAreBounded uses more partitions than files may be open, and runs out of descriptors.
 func TestFilesAreBounded(t *testing.T) {
 	writers(t, func(t *testing.T, o StoreOptions) {
@@ -259,6 +282,39 @@ func TestIdlePartitionsAreSmall(t *testing.T) {
 		t.Errorf("an idle partition costs %d bytes", each)
 	}
 	runtime.KeepAlive(all)
+}
+
+// TestManySegmentsOpen opens a log of a thousand segments, after a clean stop and after a crash.
+func TestManySegmentsOpen(t *testing.T) {
+	k, dir, cfg := ring.NewLinux(), filepath.Join(t.TempDir(), "events-0"), smallConfig()
+	if _, err := Create(k, dir, TopicPartition{Topic: "events"}, cfg, 0); err != nil {
+		t.Fatal(err)
+	}
+	b := protocol.Batch(spec{value: 10}.batch())
+	b.SetLeaderEpoch(0)
+	for base := range int64(1000) {
+		b.SetBaseOffset(base)
+		mustWrite(t, filepath.Join(dir, fileName(base, logSuffix)), b)
+		for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
+			if base > 0 { // empty, as the first segment's: links are made faster than files
+				if err := os.Link(filepath.Join(dir, fileName(0, suffix)), filepath.Join(dir, fileName(base, suffix))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for _, clean := range []bool{true, false} {
+		began := k.Monotonic()
+		q, report, err := Open(k, dir, cfg, OpenOptions{Clean: clean, RecoveryPoint: 1000})
+		took := (k.Monotonic() - began) / 1e6
+		if err != nil || q.Segments() != 1000 || clean && report.SegmentsScanned != 0 || report.SegmentsScanned > 1 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		t.Logf("clean %v: %d ms", clean, took)
+		if took > 2000 {
+			t.Errorf("clean %v: %d ms", clean, took)
+		}
+	}
 }
 
 // TestManyHelpers does the same work with real helpers, for the race detector.
