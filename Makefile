@@ -41,14 +41,14 @@ invariants:
 
 # The second kernel: the same ring tests, its Prepare methods as the oracle of ours, and the broker on it.
 giouring:
-	go test $(GIOURING) ./ring ./reactor
-	SLIPSTREAM_BUILD_FLAGS="$(GIOURING)" SLIPSTREAM_RING_KERNEL=giouring go test -count=1 -run 'TestRoundTrip' ./internal/clients
+	SLIPSTREAM_RING_KERNEL=giouring go test $(GIOURING) ./ring ./reactor ./internal/broker
+	SLIPSTREAM_RING_KERNEL=giouring SLIPSTREAM_BUILD_FLAGS="$(GIOURING)" go test -count=1 -run 'TestPipelining|TestAcksZero' ./internal/clients
 
 # Every lower level of the ring; the highest ran above.
 levels:
 	for level in $(LEVELS); do \
 	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 ./ring ./reactor ./internal/broker || exit 1; \
-	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 -run 'TestRoundTrip|TestJavaProducer' ./internal/clients || exit 1; \
+	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 -run 'TestPipelining|TestAcksZero|TestJavaProducerPerformance' ./internal/clients || exit 1; \
 	done
 
 # Cores share nothing but mailboxes, helpers and counters: there the detector means something.
@@ -59,7 +59,7 @@ demo: build
 	go run ./internal/clients/demo
 
 test-clients: build
-	go test -count=1 -v -timeout 60m -run 'TestSuite' ./internal/clients
+	go test -count=1 -v -timeout 60m -run 'TestKgoSuite' ./internal/clients
 
 test-kernels:
 	internal/kernels/run.sh

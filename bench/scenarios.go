@@ -168,7 +168,9 @@ func (r *run) interleaveRoundTrips(scenario string, targets []*target, frame []b
 	return nil
 }
 
-func micros(h *hdrhistogram.Histogram, p float64) float64 { return float64(h.ValueAtPercentile(p)) / 1e3 }
+func micros(h *hdrhistogram.Histogram, p float64) float64 {
+	return float64(h.ValueAtPercentile(p)) / 1e3
+}
 
 func median(v []float64) float64 {
 	if len(v) == 0 {

@@ -2,9 +2,7 @@ package broker
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
-	"strings"
 
 	"slipstream/internal/config"
 	"slipstream/reactor"
@@ -82,94 +80,4 @@ func firstOf(values ...string) string {
 		}
 	}
 	return ""
-}
-
-// listenAddress is --listen, or the first PLAINTEXT listener that is not a
-// controller's.
-func listenAddress(c *config.Config, listen string) (netip.AddrPort, error) {
-	if listen != "" {
-		return resolveAddress(listen)
-	}
-	for _, l := range config.SplitList(c.Get("listeners")) {
-		name, address, ok := strings.Cut(l, "://")
-		if !ok {
-			return netip.AddrPort{}, fmt.Errorf("listeners=%s: want NAME://host:port", l)
-		}
-		if contains(config.SplitList(c.Get("controller.listener.names")), name) {
-			continue
-		}
-		if protocolOf(c, name) != "PLAINTEXT" {
-			return netip.AddrPort{}, fmt.Errorf("listeners=%s: only PLAINTEXT listeners are served", l)
-		}
-		return resolveAddress(address)
-	}
-	return netip.AddrPort{}, fmt.Errorf("listeners=%s names no listener for clients", c.Get("listeners"))
-}
-
-// protocolOf is the security protocol of a listener's name.
-func protocolOf(c *config.Config, name string) string {
-	for _, pair := range config.SplitList(c.Get("listener.security.protocol.map")) {
-		if n, p, ok := strings.Cut(pair, ":"); ok && n == name {
-			return p
-		}
-	}
-	return name
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
-}
-
-// resolveAddress reads host:port; an empty host is every IPv4 address.
-func resolveAddress(s string) (netip.AddrPort, error) {
-	host, port, ok := cutLast(s, ":")
-	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("address %q: want host:port", s)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("address %q: %q is not a port", s, port)
-	}
-	switch host {
-	case "", "0.0.0.0":
-		return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(n)), nil
-	case "localhost":
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(n)), nil
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("address %q: %q is not an IP address of this machine", s, host)
-	}
-	return netip.AddrPortFrom(addr, uint16(n)), nil
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
-// advertise takes advertised.listeners, if it names a listener for clients.
-func (s *Settings) advertise(c *config.Config) error {
-	for _, l := range config.SplitList(c.Get("advertised.listeners")) {
-		name, address, ok := strings.Cut(l, "://")
-		if !ok || contains(config.SplitList(c.Get("controller.listener.names")), name) {
-			continue
-		}
-		host, port, ok := cutLast(address, ":")
-		n, err := strconv.ParseUint(port, 10, 16)
-		if !ok || err != nil || host == "" {
-			return fmt.Errorf("advertised.listeners=%s: want NAME://host:port", l)
-		}
-		s.AdvertisedHost, s.AdvertisedPort = host, int32(n)
-		return nil
-	}
-	return nil
 }

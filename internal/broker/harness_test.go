@@ -51,9 +51,13 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	b := &testBroker{t: t, dir: dir, logs: new(bytes.Buffer)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan Report, 1), make(chan error, 1)
+	kernel, err := ring.Open(os.Getenv("SLIPSTREAM_RING_KERNEL"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	helpers := reactor.NewHelpers(2)
 	go func() {
-		ended <- Serve(ctx, s, ring.NewLinux(), helpers, slog.New(slog.NewTextHandler(b.logs, nil)), func(r Report) { ready <- r })
+		ended <- Serve(ctx, s, kernel, helpers, slog.New(slog.NewTextHandler(b.logs, nil)), func(r Report) { ready <- r })
 	}()
 	select {
 	case r := <-ready:

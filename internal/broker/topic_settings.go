@@ -126,6 +126,7 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 		TimestampAfterMaxMillis:  number("message.timestamp.after.max.ms"),
 		Compacted:                slices.Contains(config.SplitList(text("cleanup.policy")), "compact"),
 	}
+	c.Log.Compacted = c.Rules.Compacted
 	return c
 }
 

@@ -145,6 +145,9 @@ func startSlipstream(o Options) (*Broker, error) {
 	for _, s := range append(append([]string{}, o.Set...), o.SlipSet...) {
 		args = append(args, "--set", s)
 	}
+	if kernel := os.Getenv("SLIPSTREAM_RING_KERNEL"); kernel != "" {
+		args = append(args, "--set", "slipstream.ring.kernel="+kernel)
+	}
 	if level := os.Getenv("SLIPSTREAM_RING_LEVEL"); level != "" {
 		args = append(args, "--set", "slipstream.ring.level="+level)
 	}
