@@ -287,7 +287,7 @@ func TestSeeds(t *testing.T) {
 	}
 	first := uint64(0)
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
-		first, n, traceLines = s, 1, 2000
+		first, n, traceLines = s, 1, 300_000
 	}
 	crashes := map[string]int{}
 	acked, read := 0, 0
