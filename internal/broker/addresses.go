@@ -12,11 +12,11 @@ import (
 // the settings name.
 func listenAddress(c *config.Config, listen string) (netip.AddrPort, error) {
 	if listen != "" {
-		l, err := config.ParseListener("PLAINTEXT://" + listen)
+		host, port, err := config.ParseAddress(listen)
 		if err != nil {
-			return netip.AddrPort{}, fmt.Errorf("address %q: want host:port", listen)
+			return netip.AddrPort{}, err
 		}
-		return resolve(l)
+		return resolve(config.Listener{Host: host, Port: port})
 	}
 	all, err := c.Listeners()
 	if err != nil {

@@ -28,7 +28,7 @@ func TestAddresses(t *testing.T) {
 		{listen: ":9092", wantListen: "0.0.0.0:9092", wantHost: first},
 		{wantListen: "0.0.0.0:9092", wantHost: first},
 		{listen: "9092", wantErr: "want host:port"},
-		{listen: "127.0.0.1:port", wantErr: "want host:port"},
+		{listen: "127.0.0.1:port", wantErr: `"port" is not a port`},
 		{listen: "no such host:1", wantErr: "cannot be resolved"},
 		{sets: []string{"listeners=PLAINTEXT://127.0.0.1:9192"}, wantListen: "127.0.0.1:9192"},
 		{sets: []string{"listeners=PLAINTEXT://127.0.0.1:9192"}, listen: "127.0.0.1:7", wantListen: "127.0.0.1:7"},

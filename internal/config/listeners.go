@@ -61,19 +61,27 @@ func ParseListener(text string) (l Listener, err error) {
 	if !ok || name == "" {
 		return l, fmt.Errorf("%q is not NAME://host:port", text)
 	}
-	i := strings.LastIndexByte(address, ':')
-	if i < 0 || strings.HasSuffix(address, "]") {
-		return l, fmt.Errorf("%q has no port", text)
+	l.Host, l.Port, err = ParseAddress(address)
+	l.Name = strings.ToUpper(name)
+	return l, err
+}
+
+// ParseAddress reads host:port, where the host may be empty, and is in brackets if
+// it is an IPv6 address.
+func ParseAddress(text string) (host string, port uint16, err error) {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 || strings.HasSuffix(text, "]") {
+		return "", 0, fmt.Errorf("address %q: want host:port", text)
 	}
-	port, err := strconv.ParseUint(address[i+1:], 10, 16)
+	n, err := strconv.ParseUint(text[i+1:], 10, 16)
 	if err != nil {
-		return l, fmt.Errorf("%q: %q is not a port", text, address[i+1:])
+		return "", 0, fmt.Errorf("address %q: %q is not a port", text, text[i+1:])
 	}
-	host := address[:i]
+	host = text[:i]
 	if bare, ok := strings.CutPrefix(host, "["); ok {
 		if host, ok = strings.CutSuffix(bare, "]"); !ok {
-			return l, fmt.Errorf("%q: the bracket is not closed", text)
+			return "", 0, fmt.Errorf("address %q: the bracket is not closed", text)
 		}
 	}
-	return Listener{Name: strings.ToUpper(name), Host: host, Port: uint16(port)}, nil
+	return host, uint16(n), nil
 }
