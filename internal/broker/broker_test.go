@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -237,5 +239,36 @@ func TestUnservedKeysAnswer(t *testing.T) {
 		if b := w.frame(); len(b) < 6 {
 			t.Errorf("key %d: answered with %d bytes", key, len(b))
 		}
+	}
+}
+
+// A topic can be deleted and made again at once, over and over, and a directory
+// that a crash left without its topic is in nobody's way.
+func TestRecreateTopic(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	for range 20 {
+		w.createTopic("again", 3)
+		if code := w.ask(9, produceRequest("again", 2, testBatch(1, "x"))).(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+			t.Fatalf("produce to a topic made again: error %d", code)
+		}
+		del := kmsg.NewPtrDeleteTopicsRequest()
+		topic := kmsg.NewDeleteTopicsRequestTopic()
+		topic.Topic = kmsg.StringPtr("again")
+		del.Topics = append(del.Topics, topic)
+		if code := w.ask(6, del).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
+			t.Fatalf("delete: error %d", code)
+		}
+	}
+	w.createTopic("kept", 1)
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	// As after a crash between a deletion's commit and its rename.
+	must(t, os.CopyFS(filepath.Join(b.dir, "again-0"), os.DirFS(filepath.Join(b.dir, "kept-0"))))
+	b = startTestBroker(t, b.dir)
+	b.dial().createTopic("again", 1)
+	if strays, _ := filepath.Glob(filepath.Join(b.dir, "again-0.*-stray")); len(strays) != 1 {
+		t.Errorf("the directory without a topic was not set aside: %v", strays)
 	}
 }

@@ -117,7 +117,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 			}
 		}
 	case *metadata.RemoveTopicRecord:
-		s.removeTopic(protocol.UUID(r.TopicID))
+		s.removeTopic(m, protocol.UUID(r.TopicID))
 	case *metadata.ConfigRecord:
 		s.followConfig(r)
 	}
@@ -172,7 +172,7 @@ func (j *makePartition) Deliver(*reactor.Core) {
 			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
 	case h.gone:
 		s.store.Adopt(j.made)
-		s.discard(j.made)
+		s.discard(j.commit, j.made)
 	default:
 		h.log = j.made
 		s.store.Adopt(j.made)
@@ -181,7 +181,7 @@ func (j *makePartition) Deliver(*reactor.Core) {
 }
 
 // removeTopic forgets a topic and discards its partitions on this core.
-func (s *Shard) removeTopic(id protocol.UUID) {
+func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 	t := s.topics[id]
 	if t == nil {
 		return
@@ -197,15 +197,24 @@ func (s *Shard) removeTopic(id protocol.UUID) {
 		delete(s.hosted, key)
 		h.gone = true
 		if h.log != nil {
-			s.discard(h.log)
+			s.discard(m, h.log)
 		}
 	}
 }
 
 // discard takes a partition out of service: its waiters are woken, its directory
-// is renamed at once and removed after file.delete.delay.ms.
-func (s *Shard) discard(p *storage.Partition) {
-	s.store.Delete(p, nil)
+// is renamed, and removed after file.delete.delay.ms. The commit is not done before
+// the rename is: a topic of the same name may come next.
+func (s *Shard) discard(m *commit, p *storage.Partition) {
+	m.work++
+	id := p.ID()
+	s.store.Delete(p, func(err error) {
+		if err != nil {
+			s.broker.log.Error("the directory of a deleted partition could not be renamed",
+				"topic", id.Topic, "partition", id.Partition, "error", err)
+		}
+		m.progressed()
+	})
 }
 
 // followConfig applies a changed setting of a topic, or of the broker, which is

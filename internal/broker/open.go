@@ -263,6 +263,7 @@ func (b *Broker) chooseWriter() error {
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
+			Note: func(message string) { b.log.Error("storage", "note", message) },
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)
@@ -295,6 +296,13 @@ func (b *Broker) openPartitions() error {
 	if err := storage.RemoveDeleted(b.kernel, b.dir); err != nil {
 		return err
 	}
+	strays, err := storage.SetAsideStrays(b.kernel, b.dir, b.wanted)
+	if err != nil {
+		return err
+	}
+	for _, name := range strays {
+		b.log.Warn("set aside a directory that belongs to no topic", "directory", name)
+	}
 	b.openAll(work, points)
 	for _, o := range work {
 		if o.err != nil {
@@ -304,6 +312,16 @@ func (b *Broker) openPartitions() error {
 	}
 	b.report.Topics, b.report.Partitions = len(b.shards[0].topics), len(work)
 	return nil
+}
+
+// wanted says whether a partition directory belongs to a topic of the image. id
+// is zero where the directory does not say.
+func (b *Broker) wanted(topic string, partition int32, id protocol.UUID) bool {
+	if topic == metadata.MetadataTopic {
+		return true
+	}
+	t := b.shards[controllerCore].image.TopicByName(topic)
+	return t != nil && t.Partition(partition) != nil && (id == protocol.UUID{} || id == protocol.UUID(t.ID))
 }
 
 func (b *Broker) partitionsToOpen() (work []*opening) {
