@@ -2,7 +2,6 @@ package reactor
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -476,6 +475,3 @@ func (a *Arena) mustOwn() {
 		panic("reactor: an Arena was touched by another thread than its core's")
 	}
 }
-
-// addressOf is the address of mmap'd memory as a queue entry wants it.
-func addressOf(p unsafe.Pointer) uint64 { return uint64(uintptr(p)) }

@@ -17,7 +17,6 @@ import (
 type crashed struct {
 	dir     string
 	batches []protocol.Batch
-	ends    []int64 // where each batch ends in its segment's log
 }
 
 // crashLog makes a log of n batches and leaves it without closing anything.
@@ -32,9 +31,7 @@ func crashLog(t *testing.T, cfg Config, n int) crashed {
 	}
 	r.until("syncs end", func() bool { return !p.syncing.running })
 	for base := range logsOf(t, c.dir) {
-		for _, b := range batchesOf(t, mustRead(t, c.dir, base)) {
-			c.batches = append(c.batches, b)
-		}
+		c.batches = append(c.batches, batchesOf(t, mustRead(t, c.dir, base))...)
 	}
 	return c
 }

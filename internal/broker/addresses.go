@@ -57,7 +57,8 @@ func (s *Settings) advertise(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range all {
+	if len(all) > 0 {
+		l := all[0]
 		if l.Host == "" || l.Port == 0 {
 			return fmt.Errorf("advertised.listeners=%s: clients need a host and a port", c.Get("advertised.listeners"))
 		}

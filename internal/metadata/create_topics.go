@@ -126,9 +126,7 @@ func (c *Controller) createTopic(topic *newTopicRequest, version int16, records 
 	*created += len(partitions)
 	*records = append(*records, &TopicRecord{Name: topic.Topic, TopicID: id})
 	*records = append(*records, configRecords...)
-	for _, p := range partitions {
-		*records = append(*records, p)
-	}
+	*records = append(*records, partitions...)
 	answer := newTopicResponse{Topic: topic.Topic, TopicID: id, NumPartitions: -1, ReplicationFactor: -1}
 	if version >= 5 {
 		answer.NumPartitions = int32(len(partitions))

@@ -51,10 +51,9 @@ type inode struct {
 	names        map[string]*inode
 	durableNames map[string]*inode
 
-	lock     *file      // who has its flock
-	opened   int        // files
-	working  []*request // hashed workers' queue; the first is at work
-	attached bool       // counted in disk.used
+	lock    *file      // who has its flock
+	opened  int        // files
+	working []*request // hashed workers' queue; the first is at work
 }
 
 func newDisk(w *World) *disk {

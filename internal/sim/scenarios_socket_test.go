@@ -375,6 +375,6 @@ var socketScenarios = []scenario{
 		m.told("a short splice breaks a link, and leaves bytes in the pipe", 2)
 		mem := m.memory(64)
 		m.one("which are there", func(s *ring.SQE) { s.PrepRead(r, ptr(mem), 64, 0) })
-		m.note("%q", fmt.Sprintf("%s", mem[:4]))
+		m.note("%q", string(mem[:4]))
 	}},
 }

@@ -22,15 +22,14 @@ type run struct {
 	consumers []*consumer
 	admin     *admin
 
-	quiet    bool // producers produce nothing new
-	lost     bool // a power cut took what was not synced
-	failure  error
-	ids      map[int64]bool // producer ids given out
-	acked    int
-	read     int
-	looks    int
-	crashes  map[string]int
-	torrents int
+	quiet   bool // producers produce nothing new
+	lost    bool // a power cut took what was not synced
+	failure error
+	ids     map[int64]bool // producer ids given out
+	acked   int
+	read    int
+	looks   int
+	crashes map[string]int
 }
 
 func (r *run) fail(err error) {
