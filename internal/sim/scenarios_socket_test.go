@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 
 	"golang.org/x/sys/unix"
 

@@ -8,10 +8,10 @@ import org.apache.kafka.storage.internals.log.LogConfig;
 /**
  * Asks the Kafka on the class path for its settings:
  *
- *   java -cp 'build/java/libs/*' internal/config/testdata/Settings.java table  > internal/config/kafka-4.3.tsv
- *   java -cp 'build/java/libs/*' internal/config/testdata/Settings.java checks > internal/config/testdata/checks.tsv
+ *   java -cp "$(go run ./internal/clients/java)/*" internal/config/testdata/Settings.java table  > internal/config/kafka-4.3.tsv
+ *   java -cp "$(go run ./internal/clients/java)/*" internal/config/testdata/Settings.java checks > internal/config/testdata/checks.tsv
  *
-* (make test-clients fetches the jars.) table is what exists; checks is what Kafka says to values, good and bad.
+ * table is what exists; checks is what Kafka says to values, good and bad.
  */
 public class Settings {
     public static void main(String[] args) throws Exception {
