@@ -1,7 +1,6 @@
 package sim
 
 import (
-
 	"golang.org/x/sys/unix"
 
 	"slipstream/ring"
