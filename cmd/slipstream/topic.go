@@ -64,10 +64,13 @@ func (f *topicFlags) run(do func(context.Context, *kadm.Client) error) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
 	defer cancel()
-	return f.explain(do(ctx, kadm.NewClient(client)))
+	if err := do(ctx, kadm.NewClient(client)); err != nil {
+		return f.explain(err) // without Close, which waits ten seconds for answers that are due
+	}
+	client.Close()
+	return nil
 }
 
 // explain says of a broker that does not answer where it was looked for.
