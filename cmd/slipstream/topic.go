@@ -66,11 +66,18 @@ func (f *topicFlags) run(do func(context.Context, *kadm.Client) error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
 	defer cancel()
-	if err := do(ctx, kadm.NewClient(client)); err != nil {
-		return f.explain(err) // without Close, which waits ten seconds for answers that are due
+	// The client's first exchange with a broker, and Close, do not heed ctx.
+	done := make(chan error, 1)
+	go func() { done <- do(ctx, kadm.NewClient(client)) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	client.Close()
-	return nil
+	if err == nil {
+		client.Close()
+	}
+	return f.explain(err)
 }
 
 // explain says of a broker that does not answer where it was looked for.
