@@ -1,16 +1,16 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in about ten minutes
-# Longer: make demo, test-clients, test-kernels, fuzz, sim, bench, bench-peer.
+# Longer: make demo, test-clients, test-kernels, fuzz, sim, capacity, bench, bench-peer.
 
 SHELL   := /bin/bash
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo development)
-PACKAGES = ./...
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 GIOURING = -tags giouring -ldflags=-checklinkname=0
 LEVELS   = 5.15 6.1
 FUZZTIME ?= 20s
 SEEDS    ?= 1000
 
-.PHONY: build run test lint unit invariants giouring levels race clients demo test-clients test-kernels fuzz sim bench bench-peer capacity tools clean
+.PHONY: build run test tools lint unit invariants giouring levels race generate \
+        demo test-clients test-kernels fuzz sim capacity bench bench-peer clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -22,18 +22,20 @@ test: tools lint unit invariants giouring levels race
 
 # What the tests need beside Go; each missing tool is named with how to get it.
 tools:
-	@missing=0; for t in "gcc gcc" "kcat kcat" "java default-jre-headless" "mvn maven"; do set -- $$t; \
-	  command -v $$1 >/dev/null || { echo "missing: $$1 (apt-get install $$2)"; missing=1; }; done; exit $$missing
+	@missing=0; for t in "gcc gcc" "kcat kcat" "java default-jre-headless" "mvn maven" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs"; do set -- $$t; \
+	  PATH=$$PATH:/usr/sbin:/sbin command -v $$1 >/dev/null || { echo "missing: $$1 (apt-get install $$2)"; missing=1; }; done; exit $$missing
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not gofmt'd"; exit 1; }
-	go vet $(PACKAGES)
+	go vet ./...
 	go vet -tags invariants ./reactor ./storage ./internal/...
-	go tool staticcheck $(PACKAGES)
+	go vet -tags giouring ./ring
+	go tool staticcheck ./...
+	go tool staticcheck -tags giouring ./ring
 
-# Unit tests, the simulator's seeds, fuzz corpora, real clients against the real binary.
+# Unit tests, the simulator's seeds, fuzz corpora, Kafka on our files, real clients against the real binary.
 unit:
-	go test -timeout 15m $(PACKAGES)
+	KAFKA_LIBS=$$(go run ./internal/clients/java) go test -timeout 20m ./...
 
 # O(n) checks inside the core's structures.
 invariants:
@@ -51,26 +53,42 @@ levels:
 	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 -run 'TestPipelining|TestAcksZero|TestJavaProducerPerformance' ./internal/clients || exit 1; \
 	done
 
-# Cores share nothing but mailboxes, helpers and counters: there the detector means something.
+# Cores share nothing but mailboxes, helpers and counters: there the detector means something. It needs cgo, so gcc.
 race:
 	CGO_ENABLED=1 go test -race -short ./reactor ./storage ./internal/broker
+	CGO_ENABLED=1 SLIPSTREAM_BUILD_FLAGS=-race go test -count=1 -run 'TestPipelining|TestBadInputDisturbsNobody' ./internal/clients
 
+# What is generated: docs/settings.md, from the registry of settings. make test fails when it is stale.
+generate:
+	go test -count=1 -run 'TestSettingsDocument' ./internal/config -update
+
+# The main job on real input, shown.
 demo: build
-	go run ./internal/clients/demo
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go run ./internal/clients/demo
 
+# franz-go's own suite: what passes, and what is not yet served.
 test-clients: build
-	go test -count=1 -v -timeout 60m -run 'TestKgoSuite' ./internal/clients
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go test -count=1 -v -timeout 60m -run 'TestKgoSuite' ./internal/clients
 
+# Real 6.1 and 6.12 kernels in QEMU.
 test-kernels:
 	internal/kernels/run.sh
 
+# Every fuzz target for FUZZTIME each.
 fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
+# SEEDS seeds of the whole broker on the simulated kernel; SEED=n replays one.
 sim:
-	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'Seeds' ./internal/simtest
+	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'TestSeeds' ./internal/simtest
 
+# Ten thousand idle connections, ten thousand partitions, a start with a thousand segments.
+capacity: build
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_CONNECTIONS=10000 SLIPSTREAM_PARTITIONS=10000 \
+	  go test -count=1 -v -timeout 30m -run 'TestIdleConnections|TestManyPartitions|TestStartup' ./internal/clients
+
+# Against raw limits, and beside Apache Kafka, in one run.
 bench: build
 	go run ./bench
 
