@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"slipstream/internal/sim"
 
@@ -94,6 +95,13 @@ func (c *conn) answer(frame []byte) error {
 	}
 	call.done(resp)
 	return nil
+}
+
+// mayBreak resets the connection now and then, with requests under way.
+func (c *conn) mayBreak(r *rand.Rand) {
+	if len(c.calls) > 0 && r.IntN(1500) == 0 {
+		c.Reset()
+	}
 }
 
 // gone: nothing will come of the connection any more.

@@ -51,6 +51,7 @@ func (c *consumer) step() error {
 	if err := c.conn.receive(); err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
+	c.conn.mayBreak(c.run.rand)
 	if c.conn.gone() {
 		c.conn = nil
 		c.wait = now + c.run.rand.Int64N(5e6)

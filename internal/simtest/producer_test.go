@@ -78,6 +78,7 @@ func (p *producer) step() error {
 	if err := p.conn.receive(); err != nil {
 		return fmt.Errorf("producer %s: %w", p.name, err)
 	}
+	p.conn.mayBreak(p.run.rand)
 	if p.conn.gone() {
 		p.conn = nil
 		p.wait = now + p.run.rand.Int64N(5e6)
