@@ -201,6 +201,17 @@ func (r *Request) Finish() {
 	r.end()
 }
 
+// Pass lets the connection's next frame be dispatched although this request,
+// which was answered with Hold, is not finished: its order is settled. The frame
+// comes after the handler that is running, never inside it.
+func (r *Request) Pass() {
+	r.mustBeOpen("passed")
+	if q := &r.Conn.requests; q.held == r {
+		q.held = nil
+		r.Conn.unstall()
+	}
+}
+
 // FinishSilent ends the request without a response (acks=0). What was added to
 // it is released.
 func (r *Request) FinishSilent() {

@@ -27,7 +27,7 @@ type produceOp struct {
 	corrID  int32
 	parts   []producePart
 	pending int // parts not yet answered
-	held    bool
+	helped  int // parts with a helper
 	next    *produceOp
 }
 
@@ -65,15 +65,15 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 		return s.refuse(r, "unreadable produce request")
 	}
 	op.collect()
-	op.held = false
+	op.helped = 0
 	op.pending = len(op.parts) + 1
 	for i := range op.parts {
 		op.parts[i].check()
 	}
-	held := op.held
+	held := op.helped > 0
 	op.answered()
 	if held {
-		return reactor.Hold
+		return reactor.Hold // until the helpers are done: see Deliver
 	}
 	return reactor.Next
 }
@@ -136,7 +136,7 @@ func (p *producePart) check() {
 	}
 	p.batch = batch
 	if batch.Codec() != protocol.None {
-		p.op.held = true
+		p.op.helped++
 		p.stage = produceChecking
 		p.op.home.core.Offload(p)
 		return
@@ -169,6 +169,11 @@ func (p *producePart) Work(kernel) reactor.Message {
 func (p *producePart) Deliver(*reactor.Core) {
 	switch p.stage {
 	case produceChecking:
+		// When the last batch of the request comes back from the helpers its place
+		// in the partition's order is settled, and the next request may come.
+		if p.op.helped--; p.op.helped == 0 {
+			p.op.req.Pass()
+		}
 		p.settle(p.verdict)
 	case produceOwner:
 		p.hand()

@@ -272,3 +272,50 @@ func TestRecreateTopic(t *testing.T) {
 		t.Errorf("the directory without a topic was not set aside: %v", strays)
 	}
 }
+
+// Compressed batches are opened by helpers, others are not: the order of a
+// connection's requests holds all the same, on one core and across several.
+func TestOrderOfCompressedAndPlain(t *testing.T) {
+	plain := testBatch(3, "plain")
+	var scratch protocol.Scratch
+	compressed, code := protocol.Recompress(testBatch(3, "compressed"), protocol.Zstd, 1<<20, &scratch)
+	if code != protocol.NONE {
+		t.Fatal(code)
+	}
+	for _, cores := range []int{1, 2} {
+		b := startTestBroker(t, "", setCores(cores))
+		w := b.dial()
+		w.createTopic("t", 2)
+		for partition := int32(0); partition < 2; partition++ {
+			const requests = 300
+			kind := func(i int) protocol.Batch {
+				if i%3 == 0 || i%7 == 1 {
+					return compressed
+				}
+				return plain
+			}
+			go func() {
+				for i := range requests {
+					w.conn.Write(encode(9, produceRequest("t", partition, kind(i))))
+				}
+			}()
+			req := produceRequest("t", partition, nil)
+			req.SetVersion(9)
+			for i := range requests {
+				p := w.receive(req).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+				if p.ErrorCode != 0 || p.BaseOffset != int64(3*i) {
+					t.Fatalf("%d cores: request %d: error %d, base offset %d", cores, i, p.ErrorCode, p.BaseOffset)
+				}
+			}
+			fetched := w.ask(11, fetchRequest("t", partition, 0, 0)).(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches
+			for i := 0; len(fetched) > 0; i++ {
+				batch, rest, err := protocol.NextBatch(fetched)
+				must(t, err)
+				if batch.Codec() != kind(i).Codec() {
+					t.Fatalf("%d cores: batch %d is %s, sent as %s", cores, i, batch.Codec(), kind(i).Codec())
+				}
+				fetched = rest
+			}
+		}
+	}
+}
