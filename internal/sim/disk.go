@@ -402,3 +402,12 @@ func (b *bitmap) clearFrom(first int) int {
 	b.count -= removed
 	return removed
 }
+
+// SetDiskBytes changes the disk's capacity: below what is in use, nothing more can
+// be written.
+func (w *World) SetDiskBytes(n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.disk.capacity = n / pageBytes
+	w.note(traceWorld, "disk", n)
+}

@@ -221,6 +221,9 @@ func (p *producer) answered(part *producing, b *produced, code int16, base int64
 		}
 	case codeDuplicateSequence: // it is there, where is not told
 	case codeUnknownTopic, codeNotLeader, codeStorageError:
+		if code == codeStorageError {
+			p.run.refused++
+		}
 		// Everything goes again, in order, over another connection.
 		p.wait = p.run.node.world.Now() + 1e6
 		p.conn.Reset()

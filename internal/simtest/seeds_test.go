@@ -30,6 +30,7 @@ type run struct {
 	read    int
 	looks   int
 	crashes map[string]int
+	refused int // batches, for want of room on the disk
 }
 
 func (r *run) fail(err error) {
