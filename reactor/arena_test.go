@@ -54,7 +54,7 @@ func TestArenaRandom(t *testing.T) {
 	}
 	var live []held
 	refused := 0
-	for i := range 200_000 {
+	for i := range 60_000 {
 		if len(live) > 0 && (r.IntN(100) < 48 || len(live) > 3000) {
 			k := r.IntN(len(live))
 			for _, v := range live[k].b.Bytes() {

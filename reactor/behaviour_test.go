@@ -201,7 +201,7 @@ func TestArenaExhausted(t *testing.T) {
 		limits := Limits{ArenaBytes: 24 << 20, ProvidedBuffers: 16, MaxFrameBytes: 2 << 20}
 		s := serve(t, Config{Level: level, Limits: limits}, newEcho(echoEndTurn))
 		var wait sync.WaitGroup
-		for i := range 40 {
+		for i := range 24 {
 			c := s.dial()
 			wait.Go(func() {
 				var frames [][]byte
@@ -227,7 +227,7 @@ func TestResets(t *testing.T) {
 				s := serve(t, Config{Level: level, Limits: Limits{ArenaBytes: 64 << 20, MaxFrameBytes: 8 << 20}}, newEcho(how))
 				good := s.dial()
 				r := rand.New(rand.NewPCG(11, uint64(how)))
-				for i := range 60 {
+				for i := range 36 {
 					c := s.dialSlow(4096 << (i % 5))
 					c.SetLinger(0) // Close resets
 					switch i % 6 {

@@ -19,7 +19,7 @@ func TestEcho(t *testing.T) {
 				for client := range 4 {
 					c := s.dial()
 					wait.Go(func() {
-						if err := exchange(c, mixedFrames(client, 200), uint64(client)); err != nil {
+						if err := exchange(c, mixedFrames(client, 100), uint64(client)); err != nil {
 							t.Error(err)
 						}
 					})
@@ -98,7 +98,7 @@ func TestEchoPipelinedLarge(t *testing.T) {
 		for _, size := range []int{16 << 10, 100_000, 1 << 20} {
 			s := serve(t, Config{Level: level}, newEcho(echoEndTurn))
 			c := s.dial()
-			frames := make([][]byte, 32<<20/size)
+			frames := make([][]byte, 16<<20/size)
 			total := 0
 			for i := range frames {
 				frames[i] = frame(i, size)

@@ -65,10 +65,10 @@ func (b *Broker) open(helpers reactor.Helpers) error {
 	if err := b.takeDirectory(); err != nil {
 		return err
 	}
-	if err := b.identify(); err != nil {
+	if err := b.bind(); err != nil {
 		return err
 	}
-	if err := b.bind(); err != nil {
+	if err := b.identify(); err != nil {
 		return err
 	}
 	b.makeShards(helpers)
@@ -210,7 +210,7 @@ func (b *Broker) bind() error {
 			return fmt.Errorf("address %s is in use by another process: stop it, or choose another --listen", addr)
 		}
 		if err != nil {
-			return fmt.Errorf("cannot listen on %s: %w", addr, err)
+			return err // says on which address, and what the kernel said
 		}
 		b.listeners = append(b.listeners, fd)
 		if i == 0 {
