@@ -42,6 +42,7 @@ func TestMailboxRace(t *testing.T) {
 	var receiver sync.WaitGroup
 	receiver.Go(func() {
 		for len(got) < n {
+			runtime.Gosched()
 			box.refresh()
 			for m := box.take(); m != nil; m = box.take() {
 				m.Deliver(nil)
