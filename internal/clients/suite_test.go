@@ -71,8 +71,8 @@ func TestKgoSuite(t *testing.T) {
 		}
 	}
 	t.Logf("%d of the suite's 36 broker tests pass", passed)
-	for name, needs := range suiteNotYetServed {
-		t.Logf("not yet served: %s needs %s", name, needs)
+	for _, name := range sortedNames(suiteNotYetServed) {
+		t.Logf("not yet served: %s needs %s", name, suiteNotYetServed[name])
 	}
 	if runErr != nil || t.Failed() {
 		t.Errorf("%v\n%s", runErr, tail(out, 6000))
