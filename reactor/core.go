@@ -38,9 +38,10 @@ type Service interface {
 type Drainer interface {
 	// DrainStarted is called when the core stops accepting and dispatching.
 	DrainStarted(c *Core)
-	// Drained is asked, once a turn after the last connection is gone, whether
-	// the core may stop: no request in flight, nothing to wait for. It may start
-	// that work.
+	// Drained is asked, in each turn after the last connection is gone, whether
+	// the core may stop: no request in flight, no message expected. It may start
+	// that work. A parked core turns only when something reaches it: who changes
+	// the answer from outside sends it a message.
 	Drained(c *Core) bool
 }
 

@@ -28,7 +28,7 @@ const (
 // connections, waits for the service ([Drainer]), and stops. At deadlineNanos,
 // a time of Kernel.Monotonic, connections that are left are closed as they are;
 // the service's own work is always waited for. Call it on the core (Inject a
-// message); a second call can only move the deadline.
+// message, again if the queue was full); a second call only moves the deadline.
 func (c *Core) Drain(deadlineNanos int64) {
 	c.After(max(deadlineNanos-c.Now, 0), &c.drain.deadline, (*drainTimer)(c))
 	if c.drain.phase != drainNone {

@@ -91,7 +91,7 @@ func (a *Arena) serveWaiters() bool {
 		a.failed, a.serving = false, true
 		w.handler.MemoryFreed(w)
 		a.serving = false
-		if a.failed || w == last {
+		if a.failed || w.waiting || w == last {
 			return true
 		}
 	}
