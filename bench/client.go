@@ -173,10 +173,13 @@ func batchOf(records, valueBytes int) []byte {
 	return batch
 }
 
-// produceFrame is a whole Produce v9 request of one batch, acks=1.
+// produceVersion is the version of the requests measured.
+const produceVersion = 9
+
+// produceFrame is a whole Produce request of one batch, acks=1.
 func produceFrame(topic string, batch []byte) []byte {
 	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = 9, 1, 30000
+	req.Version, req.Acks, req.TimeoutMillis = produceVersion, 1, 30000
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic = topic
 	p := kmsg.NewProduceRequestTopicPartition()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -10,17 +11,19 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sys/unix"
 )
 
 // roundTrips times n round trips of one request on one connection into h.
-func roundTrips(c *client, frame, response []byte, n int, h *hdrhistogram.Histogram) error {
+func roundTrips(t *target, frame []byte, n int, h *hdrhistogram.Histogram) error {
+	response := make([]byte, t.responseBytes)
 	for range n {
 		begun := nanotime()
-		if err := c.write(frame); err != nil {
+		if err := t.c.write(frame); err != nil {
 			return err
 		}
-		if err := c.readFull(response); err != nil {
+		if err := t.receive(response); err != nil {
 			return err
 		}
 		if h != nil {
@@ -40,19 +43,16 @@ func nanotime() int64 {
 	return ts.Nano()
 }
 
-// responseSize sends a frame once and returns the size of the answer, after
-// checking that bytes at errorAt are an error code of 0.
-func responseSize(c *client, frame []byte) (int, error) {
-	if err := c.write(frame); err != nil {
-		return 0, err
+// receive reads one response and checks that it says what the first one said, up
+// to and with the error code.
+func (t *target) receive(response []byte) error {
+	if err := t.c.readFull(response); err != nil {
+		return err
 	}
-	var size [4]byte
-	if err := c.readFull(size[:]); err != nil {
-		return 0, err
+	if n := len(t.head); n > 0 && !bytes.Equal(response[:n], t.head) {
+		return fmt.Errorf("%s answered % x, the first time % x", t.name, response[:n], t.head)
 	}
-	n := int(binary.BigEndian.Uint32(size[:]))
-	body := make([]byte, n)
-	return n + 4, c.readFull(body)
+	return nil
 }
 
 func (r *run) roundTrip() error {
@@ -68,41 +68,21 @@ func (r *run) roundTripSpinning() error {
 func (r *run) roundTripUnder(scenario, policy string, spin bool, p50, p999 goal) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	broker, _, err := r.startBroker("", "--set", "slipstream.wait.policy="+policy)
+	frame := produceFrame("rtt", batchOf(1, 1024))
+	targets, stop, err := r.brokers("rtt", frame, "--set", "slipstream.wait.policy="+policy)
 	if err != nil {
 		return err
 	}
-	defer broker.stop()
-	targets := []*target{{name: "slipstream", server: broker}}
-	if r.peer {
-		peer, err := r.startKafka()
-		if err != nil {
-			return err
-		}
-		defer peer.stop()
-		targets = append(targets, &target{name: "kafka", server: peer})
-	}
-	frame := produceFrame("rtt", batchOf(1, 1024))
-	for _, t := range targets {
-		if err := t.open("rtt", frame); err != nil {
-			return err
-		}
-		defer t.c.close()
-	}
+	defer stop()
 	args := []string{"-in", fmt.Sprint(len(frame)), "-out", fmt.Sprint(targets[0].responseBytes)}
 	if spin {
 		args = append(args, "-spin")
 	}
-	echo, err := startRaw(args...)
+	e, err := rawTarget("echo", targets[0].responseBytes, args...)
 	if err != nil {
 		return err
 	}
-	defer echo.stop()
-	e := &target{name: "echo", server: echo, responseBytes: targets[0].responseBytes}
-	if e.c, err = dial(echo.port); err != nil {
-		return err
-	}
-	defer e.c.close()
+	defer e.stop()
 	return r.interleaveRoundTrips(scenario, append(targets, e), frame, p50, p999)
 }
 
@@ -112,19 +92,99 @@ type target struct {
 	server        *server
 	c             *client
 	responseBytes int
+	head          []byte // of every response
 	all           *hdrhistogram.Histogram
 	rounds        []*hdrhistogram.Histogram
 }
 
-func (t *target) open(topic string, frame []byte) (err error) {
+// open makes a topic of one partition and produces to it.
+func (t *target) open(topic string, frame []byte) error {
 	if err := createTopic(t.server.port, topic, nil); err != nil {
 		return err
 	}
+	return t.produceOnce(topic, frame)
+}
+
+// produceOnce connects and produces frame once: its answer must be without
+// error, and is what later ones are held against.
+func (t *target) produceOnce(topic string, frame []byte) (err error) {
 	if t.c, err = dial(t.server.port); err != nil {
 		return err
 	}
-	t.responseBytes, err = responseSize(t.c, frame)
-	return err
+	if err := t.c.write(frame); err != nil {
+		return err
+	}
+	first := make([]byte, 4)
+	if err := t.c.readFull(first); err != nil {
+		return err
+	}
+	first = append(first, make([]byte, binary.BigEndian.Uint32(first))...)
+	if err := t.c.readFull(first[4:]); err != nil {
+		return err
+	}
+	resp := kmsg.NewPtrProduceResponse()
+	resp.Version = produceVersion
+	if err := resp.ReadFrom(first[9:]); err != nil {
+		return err
+	}
+	if code := resp.Topics[0].Partitions[0].ErrorCode; code != 0 {
+		return fmt.Errorf("produce: error %d", code)
+	}
+	// length, correlation id, tags, one topic, its name, one partition, index, error code
+	t.responseBytes, t.head = len(first), first[:4+4+1+1+1+len(topic)+1+4+2]
+	return nil
+}
+
+// brokers starts what is compared, slipstream first, each with a topic and a
+// connection that has produced frame to it once.
+func (r *run) brokers(topic string, frame []byte, args ...string) ([]*target, func(), error) {
+	var targets []*target
+	stop := func() {
+		for _, t := range targets {
+			t.stop()
+		}
+	}
+	broker, _, err := r.startBroker("", args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	targets = append(targets, &target{name: "slipstream", server: broker})
+	if r.peer {
+		peer, err := r.startKafka()
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		targets = append(targets, &target{name: "kafka", server: peer})
+	}
+	for _, t := range targets {
+		if err := t.open(topic, frame); err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	return targets, stop, nil
+}
+
+// rawTarget starts one of raw.go's servers and connects to it.
+func rawTarget(name string, responseBytes int, args ...string) (*target, error) {
+	s, err := startRaw(args...)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{name: name, server: s, responseBytes: responseBytes}
+	if t.c, err = dial(s.port); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *target) stop() {
+	if t.c != nil {
+		t.c.close()
+	}
+	t.server.stop()
 }
 
 // interleaveRoundTrips measures the targets in turn, the last being the echo, and
@@ -134,7 +194,7 @@ func (r *run) interleaveRoundTrips(scenario string, targets []*target, frame []b
 	for round := -1; round < r.rounds; round++ {
 		for _, t := range targets {
 			h := newHistogram()
-			if err := roundTrips(t.c, frame, make([]byte, t.responseBytes), perRound, h); err != nil {
+			if err := roundTrips(t, frame, perRound, h); err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
 			if round < 0 {
@@ -187,57 +247,37 @@ func (r *run) throughput() error {
 	defer runtime.UnlockOSThread()
 	const inFlight, total = 8, 256 << 20
 	frame := produceFrame("throughput", batchOf(16, 1000))
-	broker, _, err := r.startBroker("")
+	targets, stop, err := r.brokers("throughput", frame)
 	if err != nil {
 		return err
 	}
-	defer broker.stop()
-	targets := []*target{{name: "slipstream", server: broker}}
-	if r.peer {
-		peer, err := r.startKafka()
-		if err != nil {
-			return err
-		}
-		defer peer.stop()
-		targets = append(targets, &target{name: "kafka", server: peer})
-	}
-	for _, t := range targets {
-		if err := t.open("throughput", frame); err != nil {
-			return err
-		}
-		defer t.c.close()
-	}
-	sink, err := startRaw("-kind", "sink", "-in", fmt.Sprint(len(frame)), "-out", fmt.Sprint(targets[0].responseBytes),
-		"-file", filepath.Join(r.dir, "sink"))
+	defer stop()
+	raw, err := rawTarget("raw sink", targets[0].responseBytes, "-kind", "sink", "-in", fmt.Sprint(len(frame)),
+		"-out", fmt.Sprint(targets[0].responseBytes), "-file", filepath.Join(r.dir, "sink"))
 	if err != nil {
 		return err
 	}
-	defer sink.stop()
-	raw := &target{name: "raw sink", server: sink, responseBytes: targets[0].responseBytes}
-	if raw.c, err = dial(sink.port); err != nil {
-		return err
-	}
-	defer raw.c.close()
+	defer raw.stop()
 	targets = append(targets, raw)
 	rate, cpu := r.interleaveRates(targets, func(t *target) (int, error) {
 		share := total / r.rounds
-		return share / len(frame) * len(frame), pipeline(t.c, frame, t.responseBytes, share/len(frame), inFlight)
+		return share / len(frame) * len(frame), pipeline(t, frame, share/len(frame), inFlight)
 	})
 	r.reportRates("throughput", targets, rate, cpu, goal{}, goal{atLeast: 6}, goal{atMost: 1.0 / 6})
 	return nil
 }
 
 // pipeline sends n frames with inFlight of them unanswered at most.
-func pipeline(c *client, frame []byte, responseBytes, n, inFlight int) error {
-	response := make([]byte, responseBytes)
+func pipeline(t *target, frame []byte, n, inFlight int) error {
+	response := make([]byte, t.responseBytes)
 	for i := range n + inFlight {
 		if i >= inFlight {
-			if err := c.readFull(response); err != nil {
+			if err := t.receive(response); err != nil {
 				return err
 			}
 		}
 		if i < n {
-			if err := c.write(frame); err != nil {
+			if err := t.c.write(frame); err != nil {
 				return err
 			}
 		}
@@ -303,44 +343,26 @@ func (r *run) consume() error {
 	defer runtime.UnlockOSThread()
 	const fetchBytes, logBytes = 1 << 20, 256 << 20
 	frame := produceFrame("consume", batchOf(250, 1000))
-	broker, _, err := r.startBroker("")
+	targets, stop, err := r.brokers("consume", frame)
 	if err != nil {
 		return err
 	}
-	defer broker.stop()
-	targets := []*target{{name: "slipstream", server: broker}}
-	if r.peer {
-		peer, err := r.startKafka()
-		if err != nil {
-			return err
-		}
-		defer peer.stop()
-		targets = append(targets, &target{name: "kafka", server: peer})
-	}
+	defer stop()
 	for _, t := range targets {
-		if err := t.open("consume", frame); err != nil {
-			return err
-		}
-		defer t.c.close()
-		if err := pipeline(t.c, frame, t.responseBytes, logBytes/len(frame), 4); err != nil {
+		if err := pipeline(t, frame, logBytes/len(frame), 4); err != nil {
 			return err
 		}
 	}
 	fetch, offsetAt := fetchFrame("consume", 0, fetchBytes)
-	segments := segmentFiles(broker.dir, "consume")
+	segments := segmentFiles(targets[0].server.dir, "consume")
 	if len(segments) == 0 {
-		return fmt.Errorf("no segment of topic consume in %s", broker.dir)
+		return fmt.Errorf("no segment of topic consume in %s", targets[0].server.dir)
 	}
-	sendfile, err := startRaw("-kind", "sendfile", "-in", fmt.Sprint(len(fetch)), "-out", fmt.Sprint(fetchBytes), "-file", segments[0])
+	raw, err := rawTarget("raw sendfile", 0, "-kind", "sendfile", "-in", fmt.Sprint(len(fetch)), "-out", fmt.Sprint(fetchBytes), "-file", segments[0])
 	if err != nil {
 		return err
 	}
-	defer sendfile.stop()
-	raw := &target{name: "raw sendfile", server: sendfile}
-	if raw.c, err = dial(sendfile.port); err != nil {
-		return err
-	}
-	defer raw.c.close()
+	defer raw.stop()
 	targets = append(targets, raw)
 	scratch := make([]byte, 1<<20)
 	rate, cpu := r.interleaveRates(targets, func(t *target) (int, error) {

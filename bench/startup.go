@@ -18,19 +18,15 @@ func (r *run) startUp() error {
 	if err := createTopic(broker.port, "segments", map[string]string{"segment.bytes": "1048576"}); err != nil {
 		return err
 	}
-	c, err := dial(broker.port)
-	if err != nil {
-		return err
-	}
 	frame := produceFrame("segments", batchOf(600, 1000))
-	n, err := responseSize(c, frame)
-	if err != nil {
+	t := &target{name: "slipstream", server: broker}
+	if err := t.produceOnce("segments", frame); err != nil {
 		return err
 	}
-	if err := pipeline(c, frame, n, 1000, 4); err != nil {
+	if err := pipeline(t, frame, 1000, 4); err != nil {
 		return err
 	}
-	c.close()
+	t.c.close()
 	broker.stop()
 	if got := len(segmentFiles(broker.dir, "segments")); got < 1000 {
 		return fmt.Errorf("%d segments were made, 1000 wanted", got)

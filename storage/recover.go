@@ -95,7 +95,27 @@ func (op *opening) open() error {
 		return err
 	}
 	op.trimEpochs()
-	return op.loadProducers()
+	if err := op.loadProducers(); err != nil {
+		return err
+	}
+	return op.makeDurable()
+}
+
+// makeDurable syncs what was found behind the recovery point, where the topic's appends wait for an fsync. After
+// a kill it may be in the page cache only, and from here on it counts: consumers read it, and a producer that sends it again
+// is told that it is there. (Without an fsync at all there is no such promise, and a start need not wait for it.)
+func (op *opening) makeDurable() error {
+	p := op.p
+	if op.o.Clean || p.config.FlushMessages == DefaultConfig().FlushMessages || p.offsets.RecoveryPoint == p.offsets.LogEnd {
+		return nil
+	}
+	parent, _ := splitPath(p.dir)
+	for i := p.segmentFor(p.offsets.RecoveryPoint); i < len(p.segments); i++ {
+		if err := syncFile(op.k, p.path(p.segments[i].base, logSuffix)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(op.k.SyncDir(parent), op.k.SyncDir(p.dir))
 }
 
 // startAnew makes an empty segment the log.

@@ -19,13 +19,7 @@ func (s *Shard) serveCreateTopics(c *call) {
 		resp, records = ctl.CreateTopics(req)
 		return records
 	}, func(code protocol.ErrorCode) {
-		if code != protocol.NONE {
-			for i := range resp.Topics {
-				if resp.Topics[i].ErrorCode == 0 {
-					resp.Topics[i].ErrorCode = int16(code)
-				}
-			}
-		}
+		uncommitted(code, len(resp.Topics), func(i int) *int16 { return &resp.Topics[i].ErrorCode })
 		c.reply(resp)
 	})
 }

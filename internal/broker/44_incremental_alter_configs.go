@@ -17,13 +17,7 @@ func (s *Shard) serveIncrementalAlterConfigs(c *call) {
 		resp, records = ctl.IncrementalAlterConfigs(req)
 		return records
 	}, func(code protocol.ErrorCode) {
-		if code != protocol.NONE {
-			for i := range resp.Resources {
-				if resp.Resources[i].ErrorCode == 0 {
-					resp.Resources[i].ErrorCode = int16(code)
-				}
-			}
-		}
+		uncommitted(code, len(resp.Resources), func(i int) *int16 { return &resp.Resources[i].ErrorCode })
 		c.reply(resp)
 	})
 }

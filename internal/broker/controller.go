@@ -48,6 +48,16 @@ func (s *Shard) propose(decide func(c *metadata.Controller) []metadata.Record, d
 	s.core.Send(to.core, p)
 }
 
+// uncommitted gives the error that kept a decision from being committed to every
+// item of its response that was decided well.
+func uncommitted(code protocol.ErrorCode, n int, errorCode func(i int) *int16) {
+	for i := 0; i < n && code != protocol.NONE; i++ {
+		if at := errorCode(i); *at == int16(protocol.NONE) {
+			*at = int16(code)
+		}
+	}
+}
+
 // Deliver runs on core 0 on the way there and at home on the way back.
 func (p *proposal) Deliver(*reactor.Core) {
 	if p.decided {
