@@ -195,7 +195,7 @@ func TestDrain(t *testing.T) {
 // TestDrainDeadline closes what does not leave in time.
 func TestDrainDeadline(t *testing.T) {
 	levels(t, func(t *testing.T, level ring.Level) {
-		s := serve(t, Config{Level: level}, newEcho(echoAtOnce))
+		s := serve(t, Config{Level: level, Limits: Limits{MaxPendingBytesPerConn: 256 << 10}}, newEcho(echoAtOnce))
 		c := s.dialSlow(4096)
 		go func() {
 			for i := range 400 {
