@@ -260,6 +260,7 @@ func (c *Conn) settle() {
 			q.bytes -= r.responseBytes
 			r.dropResponse()
 		} else if r.first != nil {
+			c.lastActive = core.Now // waiting for the service was not idleness
 			c.send.append(r.first, r.last)
 			core.sending.push(c)
 		}
