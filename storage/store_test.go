@@ -290,13 +290,14 @@ func TestManySegmentsOpen(t *testing.T) {
 	if _, err := Create(k, dir, TopicPartition{Topic: "events"}, cfg, 0); err != nil {
 		t.Fatal(err)
 	}
-	b := protocol.Batch(spec{value: 10}.batch())
+	b := protocol.Batch(spec{value: 10, timestamp: 1795265500_000}.batch())
 	b.SetLeaderEpoch(0)
+	mustWrite(t, filepath.Join(dir, fileName(0, timeIndexSuffix)), encodeTimeIndex([]timeEntry{{timestamp: b.MaxTimestamp()}}))
 	for base := range int64(1000) {
 		b.SetBaseOffset(base)
 		mustWrite(t, filepath.Join(dir, fileName(base, logSuffix)), b)
 		for _, suffix := range []string{indexSuffix, timeIndexSuffix} {
-			if base > 0 { // empty, as the first segment's: links are made faster than files
+			if base > 0 { // as the first segment's: links are made faster than files
 				if err := os.Link(filepath.Join(dir, fileName(0, suffix)), filepath.Join(dir, fileName(base, suffix))); err != nil {
 					t.Fatal(err)
 				}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sort"
 
 	"slipstream/protocol"
 )
@@ -25,7 +24,12 @@ func (op *opening) trustClosed(s *segment, end int64) error {
 		return err
 	}
 	s.size = info.Size
-	_, err = op.trustIndexes(s, end)
+	last, err := op.trustIndexes(s, end)
+	if err == nil && !last.timeOK && s.size > 0 {
+		// A roll leaves the segment's largest timestamp there: without it a search by
+		// time would pass the segment over.
+		return fmt.Errorf("%w: the .timeindex of a closed segment is empty", errDoubtful)
+	}
 	return err
 }
 
@@ -68,8 +72,8 @@ func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err er
 	return last, nil
 }
 
-// outerEntries finds the first entry of an index, the last that is not zero, and how many there are up to that. The
-// file is not changed.
+// outerEntries finds the first and the last entry of an index, and how many there are. Zeros at its end are what Kafka
+// preallocates for an active segment and trims at a roll or a clean stop: where an index is to be trusted they do not belong.
 func (op *opening) outerEntries(s *segment, suffix string, size int64) (first, last []byte, n int64, err error) {
 	if !op.files.has(s.base, suffix) {
 		return nil, nil, 0, fmt.Errorf("%w: there is no %s", errDoubtful, suffix)
@@ -87,18 +91,12 @@ func (op *opening) outerEntries(s *segment, suffix string, size int64) (first, l
 		return nil, nil, 0, fmt.Errorf("%w: the %s has %d bytes", errDoubtful, suffix, bytes)
 	}
 	first, last = make([]byte, size), make([]byte, size)
-	used := func(i int64) bool {
-		err = errors.Join(err, readFull(op.k, fd, last, i*size))
-		return !allZero(last)
+	if n = bytes / size; n == 0 {
+		return first, last, 0, nil
 	}
-	n = bytes / size
-	if n > 0 && !used(n-1) { // what Kafka preallocated: find where the zeros begin
-		n = int64(sort.Search(int(n-1), func(i int) bool { return !used(int64(i)) }))
-	}
-	if n > 0 {
-		used(0)
-		copy(first, last)
-		used(n - 1)
+	err = errors.Join(readFull(op.k, fd, first, 0), readFull(op.k, fd, last, (n-1)*size))
+	if err == nil && allZero(last) {
+		err = fmt.Errorf("%w: the %s ends in zeros", errDoubtful, suffix)
 	}
 	return first, last, n, err
 }
@@ -114,6 +112,9 @@ func (op *opening) trustActive(s *segment) error {
 	last, err := op.trustIndexes(s, -1)
 	if err != nil {
 		return err
+	}
+	if last.indexOK && !last.timeOK {
+		return fmt.Errorf("%w: the .timeindex is empty and the .index is not", errDoubtful)
 	}
 	a := active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, allocated: s.size}
 	from := int64(0)

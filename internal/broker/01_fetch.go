@@ -350,7 +350,7 @@ func (op *fetchOp) result(p *fetchPart, r *protocol.FetchResult) {
 	*r = protocol.FetchResult{
 		Index: p.asked.key.partition, Code: p.code,
 		HighWatermark: p.highWatermark, LastStableOffset: p.highWatermark, LogStartOffset: p.logStart,
-		AbortedKnown: op.readCommitted && p.code == protocol.NONE, PreferredReadReplica: -1,
+		AbortedKnown: op.readCommitted && p.code == protocol.NONE || p.visit == nil, PreferredReadReplica: -1,
 		RecordsBytes: p.at.Len,
 	}
 	if p.diverging {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -204,13 +205,20 @@ func (b *Broker) randomID() protocol.UUID {
 // known before anything is changed. They are armed when the broker is ready.
 func (b *Broker) bind() error {
 	addr := b.settings.Listen
-	for i := range b.settings.Cores {
-		fd, bound, err := b.kernel.Listen(addr, b.settings.Backlog, b.settings.Cores > 1)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("address %s is in use by another process: stop it, or choose another --listen", addr)
-		}
+	shared := b.settings.Cores > 1
+	if shared && addr.Port() != 0 {
+		// Cores share the port by SO_REUSEPORT, and so could another broker of this
+		// user: a socket that does not share finds out.
+		fd, _, err := b.listenPatiently(addr, false)
 		if err != nil {
-			return err // says on which address, and what the kernel said
+			return err
+		}
+		b.kernel.CloseNow(fd)
+	}
+	for i := range b.settings.Cores {
+		fd, bound, err := b.listenPatiently(addr, shared)
+		if err != nil {
+			return err
 		}
 		b.listeners = append(b.listeners, fd)
 		if i == 0 {
@@ -225,6 +233,21 @@ func (b *Broker) bind() error {
 		b.advertisedPort = int32(b.bound.Port())
 	}
 	return nil
+}
+
+// listenPatiently listens. The kernel takes a moment to end the rings, and with
+// them the listening socket, of a process that was killed: a supervisor that
+// starts the next one at once should not be told that the port is in use.
+func (b *Broker) listenPatiently(addr netip.AddrPort, shared bool) (fd int, bound netip.AddrPort, err error) {
+	const attempts, pause = 20, 100 * time.Millisecond
+	for range attempts {
+		fd, bound, err = b.kernel.Listen(addr, b.settings.Backlog, shared)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return fd, bound, err // an error says on which address, and what the kernel said
+		}
+		time.Sleep(pause)
+	}
+	return -1, bound, fmt.Errorf("address %s is in use by another process: stop it, or choose another --listen", addr)
 }
 
 func (b *Broker) makeShards(helpers reactor.Helpers) {
