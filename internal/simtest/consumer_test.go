@@ -22,9 +22,10 @@ type consuming struct {
 	topic     *topic
 	partition int32
 	next      int64
-	ids       []string
-	end       int64 // the high watermark told last; -1: none yet
-	floor     int64 // what it had reached when it was asked for
+	first     int64
+	ids       []string // from first on, for toTheEnd
+	end       int64    // the high watermark told last; -1: none yet
+	floor     int64    // what it had reached when it was asked for
 }
 
 func (r *run) newConsumer() *consumer {
@@ -127,10 +128,10 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 		c.wait = c.run.node.world.Now() + 1e6
 		return nil
 	case codeOffsetOutOfRange:
-		if h.durable || !c.run.lost || part.next == 0 {
+		if h.durable || !c.run.lost {
 			return fmt.Errorf("%s: offset %d is out of range", h.name, part.next)
 		}
-		part.next = 0
+		c.rewind(part)
 		return nil
 	default:
 		return fmt.Errorf("%s: error %d", h.name, p.ErrorCode)
@@ -162,6 +163,26 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 	return err
 }
 
+// rewind goes to the log's start: 0, or behind a first segment that a power cut took
+// because nothing of it had been synced.
+func (c *consumer) rewind(part *consuming) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = part.topic.name
+	p := kmsg.NewListOffsetsRequestTopicPartition()
+	p.Partition, p.Timestamp, p.CurrentLeaderEpoch = part.partition, -2, -1
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	c.conn.send(req, 4, func(resp kmsg.Response) {
+		r := resp.(*kmsg.ListOffsetsResponse)
+		if len(r.Topics) == 1 && len(r.Topics[0].Partitions) == 1 && r.Topics[0].Partitions[0].ErrorCode == codeNone {
+			part.next = r.Topics[0].Partitions[0].Offset
+			part.first, part.ids = part.next, nil
+		}
+	})
+}
+
 // finished: everything up to the end has been read.
 func (c *consumer) finished() bool {
 	for _, part := range c.parts {
@@ -178,7 +199,7 @@ func (c *consumer) powerCut() {
 	c.conn = nil
 	for _, part := range c.parts {
 		if !part.topic.durable {
-			part.next, part.ids, part.end = 0, nil, -1
+			part.next, part.first, part.ids, part.end = 0, 0, nil, -1
 		}
 	}
 }

@@ -64,15 +64,16 @@ func (h *history) reached(offset, floor int64) error {
 	return nil
 }
 
-// complete checks a partition that was read from its start to its end.
-func (h *history) complete(ids []string) error {
+// complete checks a partition that was read from its start, first, to its end.
+func (h *history) complete(first int64, ids []string) error {
+	end := first + int64(len(ids))
 	for id, at := range h.acked {
-		if at >= int64(len(ids)) || ids[at] != id {
-			return fmt.Errorf("%s: record %s was acknowledged at offset %d and is not there; the log ends at %d", h.name, id, at, len(ids))
+		if at < first || at >= end || ids[at-first] != id {
+			return fmt.Errorf("%s: record %s was acknowledged at offset %d and is not there; the log is from %d to %d", h.name, id, at, first, end)
 		}
 	}
-	if int64(len(ids)) < h.high {
-		return fmt.Errorf("%s: the log ends at %d and had reached %d", h.name, len(ids), h.high)
+	if end < h.high {
+		return fmt.Errorf("%s: the log ends at %d and had reached %d", h.name, end, h.high)
 	}
 	seen := map[string]int{}
 	last := map[string]int{}

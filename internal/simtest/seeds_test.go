@@ -235,7 +235,7 @@ func (r *run) verify() error {
 		return fmt.Errorf("asking for the topics: %w", err)
 	}
 	for _, part := range c.parts {
-		if err := part.topic.parts[part.partition].complete(part.ids); err != nil {
+		if err := part.topic.parts[part.partition].complete(part.first, part.ids); err != nil {
 			return err
 		}
 	}
