@@ -235,6 +235,7 @@ func (r *Request) end() {
 	q := &c.requests
 	c.Core.Stats.RequestsOpen--
 	r.state = requestFinished
+	c.lastActive = c.Core.Now // waiting for the service was not idleness
 	q.bytes += r.responseBytes - len(r.Payload) - prefixBytes
 	r.Payload = nil
 	if r.in != nil {
@@ -260,7 +261,6 @@ func (c *Conn) settle() {
 			q.bytes -= r.responseBytes
 			r.dropResponse()
 		} else if r.first != nil {
-			c.lastActive = core.Now // waiting for the service was not idleness
 			c.send.append(r.first, r.last)
 			core.sending.push(c)
 		}
