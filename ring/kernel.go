@@ -52,8 +52,8 @@ type Rings interface {
 	// Listen opens a TCP listener with SO_REUSEADDR and, if shared, SO_REUSEPORT
 	// (several cores listening on one port). Port 0 lets the kernel choose; the
 	// address in force is returned. The socket is close-on-exec and blocking, as
-	// every socket here: a ring request on an O_NONBLOCK socket fails with EAGAIN
-	// instead of waiting.
+	// every socket here: up to some kernel (6.18 waits all the same) a ring request
+	// on an O_NONBLOCK socket fails with EAGAIN instead of waiting.
 	Listen(addr netip.AddrPort, backlog int, shared bool) (fd int, bound netip.AddrPort, err error)
 
 	// PeerAddress is getpeername(2) on a connected TCP socket.
