@@ -302,11 +302,12 @@ const (
 	echoEndTurn                // finished in EndTurn, Next
 	echoLate                   // finished by a timer, in random order, Next
 	echoHeld                   // finished by a timer, Hold
+	echoPassed                 // Hold, passed by a timer, finished by a later one
 	echoKinds
 )
 
 func (h echoHow) String() string {
-	return [...]string{"at once", "hold", "end of turn", "late in random order", "held"}[h]
+	return [...]string{"at once", "hold", "end of turn", "late in random order", "held", "passed"}[h]
 }
 
 func newEcho(how echoHow) *echo {
@@ -330,7 +331,7 @@ func (e *echo) take(r *Request) Disposition {
 	if e.how != echoEndTurn && !e.timer.Armed() {
 		e.core.After(int64(50*time.Microsecond), &e.timer, e)
 	}
-	if e.how == echoHeld {
+	if e.how == echoHeld || e.how == echoPassed {
 		return Hold
 	}
 	return Next
@@ -339,6 +340,11 @@ func (e *echo) take(r *Request) Disposition {
 // Fire finishes a random half of what is held.
 func (e *echo) Fire(*Timer) {
 	e.random.Shuffle(len(e.held), func(i, j int) { e.held[i], e.held[j] = e.held[j], e.held[i] })
+	for _, r := range e.held {
+		if e.how == echoPassed {
+			r.Pass()
+		}
+	}
 	for n := (len(e.held) + 1) / 2; n > 0; n-- {
 		r := e.held[len(e.held)-1]
 		e.held = e.held[:len(e.held)-1]
