@@ -88,7 +88,7 @@ func serve(f serveFlags) error {
 	// Cores are threads that sit in the kernel: without a P of its own for each a
 	// core that comes back waits for the scheduler.
 	helpers := int(cfg.Int("slipstream.helpers"))
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+2))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+helpers+1))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	go func() {

@@ -53,8 +53,11 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 	if err := s.advertise(c); err != nil {
 		return s, err
 	}
+	memory := c.Int("slipstream.core.memory.bytes")
 	s.Limits = reactor.Limits{
-		MaxFrameBytes: int(c.Int("socket.request.max.bytes")), ArenaBytes: int(c.Int("slipstream.core.memory.bytes")),
+		// A request must fit into a core's memory, beside the answers of others: one
+		// that never can is refused as one over the limit is, and does not wait.
+		MaxFrameBytes: int(min(c.Int("socket.request.max.bytes"), memory/2)), ArenaBytes: int(memory),
 		IdleNanos: c.Int("connections.max.idle.ms") * 1e6,
 	}
 	if n := c.Int("max.connections"); n < 1<<31-1 {
