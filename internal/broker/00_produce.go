@@ -64,6 +64,10 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 		s.putProduce(op)
 		return s.refuse(r, "unreadable produce request")
 	}
+	if s.tooManyPartitions(op.decoded.PartitionCount) {
+		s.putProduce(op)
+		return s.refuse(r, "too many partitions in a produce request")
+	}
 	op.collect()
 	op.helped = 0
 	op.pending = len(op.parts) + 1

@@ -23,6 +23,9 @@ func (s *Shard) serveFetch(r *reactor.Request, h protocol.Header, body []byte) r
 	if err := q.Decode(h.Version, body); err != nil {
 		return s.refuse(r, "unreadable fetch request")
 	}
+	if s.tooManyPartitions(q.PartitionCount) {
+		return s.refuse(r, "too many partitions in a fetch request")
+	}
 	op := s.takeFetch()
 	op.req, op.version, op.corrID = r, h.Version, h.CorrelationID
 	s.fetching.add(op)
@@ -64,6 +67,10 @@ func (op *fetchOp) openSession(q *protocol.FetchRequest) protocol.ErrorCode {
 		}
 		session.update(q, s)
 		session.forgetAll(q, s)
+		if s.tooManyPartitions(len(session.partitions)) {
+			s.sessions.remove(session.id)
+			return protocol.FETCH_SESSION_ID_NOT_FOUND
+		}
 		session.epoch = nextEpoch(session.epoch)
 		op.session, op.sessionID, op.full = session, session.id, false
 		if len(session.partitions) == 0 {

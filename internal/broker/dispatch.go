@@ -56,7 +56,17 @@ func init() {
 // maxColdFrameBytes bounds the requests that kmsg decodes. It believes an array
 // length as long as that many bytes remain, and an element in memory is up to a
 // hundred times its smallest encoding; no real admin request comes near this.
-const maxColdFrameBytes = 4 << 20
+const maxColdFrameBytes = 1 << 20
+
+// partitionsPerRequest, beside the number of partitions that there are, is the
+// most that one Produce or Fetch may name. A part of a request takes some 400
+// bytes here and as few as 5 on the wire: without a bound a single frame of
+// 100 MiB would take gigabytes.
+const partitionsPerRequest = 10_000
+
+func (s *Shard) tooManyPartitions(n int) bool {
+	return n > partitionsPerRequest && n > partitionsPerRequest+s.image.PartitionCount()
+}
 
 // Request serves one frame. An unreadable or unserved request closes its
 // connection, as in Kafka: there is no response format to answer in.

@@ -19,6 +19,10 @@ const (
 // one may take its slot: min.incremental.fetch.session.eviction.ms.
 const sessionEvictionMillis = 120_000
 
+// maxCachedPartitions bounds a core's sessions together, some 200 bytes each. A
+// client past it goes on without a session.
+const maxCachedPartitions = 500_000
+
 // topicPartition names a partition as the client did: by id from Fetch v13 on,
 // by name before.
 type topicPartition struct {
@@ -67,6 +71,7 @@ type fetchSession struct {
 	partitions map[topicPartition]*fetchPartition
 	head, tail *fetchPartition
 	usedMillis int64
+	counted    int // partitions that count towards the cache's bound: those of its first fetch
 
 	older, newer *fetchSession // the cache's order of use
 }
@@ -140,6 +145,7 @@ func (s *fetchSession) unlink(p *fetchPartition) {
 // sessionCache holds a core's fetch sessions, at most slots of them.
 type sessionCache struct {
 	slots          int
+	partitions     int // of all sessions, as they began
 	sessions       map[int32]*fetchSession
 	oldest, newest *fetchSession
 	random         func([]byte)
@@ -171,7 +177,7 @@ func (c *sessionCache) get(id, epoch int32, byID bool, nowMillis int64) (*fetchS
 // the longest if it has been idle long enough. It returns false when there is no
 // slot: the client then goes on without a session.
 func (c *sessionCache) admit(s *fetchSession, nowMillis int64) bool {
-	if c.slots <= 0 || len(s.partitions) == 0 {
+	if c.slots <= 0 || len(s.partitions) == 0 || c.partitions+len(s.partitions) > maxCachedPartitions {
 		return false
 	}
 	if len(c.sessions) >= c.slots {
@@ -187,6 +193,8 @@ func (c *sessionCache) admit(s *fetchSession, nowMillis int64) bool {
 	}
 	s.epoch = 1
 	s.usedMillis = nowMillis
+	s.counted = len(s.partitions)
+	c.partitions += s.counted
 	c.sessions[s.id] = s
 	c.pushNewest(s)
 	return true
@@ -195,6 +203,7 @@ func (c *sessionCache) admit(s *fetchSession, nowMillis int64) bool {
 func (c *sessionCache) remove(id int32) {
 	if s := c.sessions[id]; s != nil {
 		delete(c.sessions, id)
+		c.partitions -= s.counted
 		c.unlink(s)
 	}
 }

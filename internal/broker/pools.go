@@ -5,6 +5,9 @@ import (
 	"slipstream/storage"
 )
 
+// keptParts is the largest request whose memory a pooled op keeps.
+const keptParts = 1024
+
 // Produce and fetch ops are pooled per core, so that a request in steady state
 // allocates nothing. A pool grows to the most requests that were ever in flight,
 // which the connections' limits bound.
@@ -23,6 +26,9 @@ func (s *Shard) putProduce(op *produceOp) {
 		p := &op.parts[i]
 		// Everything but the intrusive state that storage keeps in append.
 		*p = producePart{}
+	}
+	if cap(op.parts) > keptParts {
+		op.parts = nil
 	}
 	op.req = nil
 	op.decoded = protocol.ProduceRequest{}
@@ -55,6 +61,12 @@ func (s *Shard) putFetch(op *fetchOp) {
 	op.parts, op.asked = op.parts[:0], op.asked[:0]
 	for i := range op.visits {
 		op.visits[i].parts = op.visits[i].parts[:0]
+		if cap(op.visits[i].parts) > keptParts {
+			op.visits[i].parts = nil
+		}
+	}
+	if cap(op.parts) > keptParts {
+		op.parts, op.asked = nil, nil
 	}
 	op.req, op.session, op.sessionID, op.sessionCode = nil, nil, noSession, protocol.NONE
 	op.chosen, op.expired, op.woken, op.parking = false, false, false, false
