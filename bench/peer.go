@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"slipstream/internal/clients/harness"
 )
 
 // Apache Kafka as the peer: one node, broker and controller in one process, the
@@ -20,16 +22,9 @@ var kafkaProperties string
 // startKafka runs Apache Kafka on a fresh directory. Its jars come from Maven
 // Central, through the test clients' pom.
 func (r *run) startKafka() (*server, error) {
-	libs, err := filepath.Abs(filepath.Join("build", "java-libs"))
+	libs, err := harness.Jars()
 	if err != nil {
-		return nil, err
-	}
-	if jars, _ := filepath.Glob(filepath.Join(libs, "*.jar")); len(jars) == 0 {
-		out, err := exec.Command("mvn", "-q", "-B", "-f", "internal/clients/java/pom.xml", "dependency:copy-dependencies",
-			"-DincludeScope=runtime", "-DoutputDirectory="+libs).CombinedOutput()
-		if err != nil {
-			return nil, fmt.Errorf("fetching Apache Kafka needs mvn (apt-get install maven): %w\n%s", err, out)
-		}
+		return nil, fmt.Errorf("fetching Apache Kafka: %w", err)
 	}
 	dir, err := os.MkdirTemp(r.dir, "kafka")
 	if err != nil {
