@@ -11,8 +11,7 @@ import (
 // Fetch (1), versions 4-18: long poll that wakes on append, fetch sessions
 // (KIP-227), diverging epochs (KIP-595's truncation detection for consumers).
 //
-// Departures from Kafka: no followers yet (a replica id is answered as a
-// consumer's fetch would be); a partition whose range would pass the response's
+// Departures from Kafka: no followers yet; a partition whose range would pass the response's
 // size limit is left for the next fetch instead of being cut inside a batch.
 //
 // Nothing is copied: the response is a header in the arena and ranges of log
@@ -31,6 +30,7 @@ func (s *Shard) serveFetch(r *reactor.Request, h protocol.Header, body []byte) r
 	s.fetching.add(op)
 	op.maxWaitMillis, op.minBytes, op.maxBytes = q.MaxWaitMillis, q.MinBytes, min(q.MaxBytes, s.broker.fetchMaxBytes)
 	op.readCommitted = q.IsolationLevel == 1
+	op.follower = q.ReplicaID >= 0
 	op.sessionCode = op.openSession(q)
 	if op.sessionCode != protocol.NONE {
 		op.respond()
@@ -158,6 +158,8 @@ func (op *fetchOp) resolveOne(a *fetchPartition) {
 		p.code = code
 	case a.key.partition < 0 || int(a.key.partition) >= topic.partitions:
 		p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+	case op.follower:
+		p.code = protocol.NOT_LEADER_OR_FOLLOWER // no broker has a replica here
 	default:
 		p.topic = topic
 		p.key = partitionKey{topic.id, a.key.partition}
@@ -171,6 +173,9 @@ func (s *Shard) planPart(p *fetchPart) {
 	hosted := s.hosted[p.key]
 	if hosted == nil || hosted.log == nil {
 		p.code = hostless(hosted)
+		if s.topics[p.key.topic] == nil { // deleted while the fetch waited
+			p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+		}
 		return
 	}
 	p.leaderEpoch = hosted.leaderEpoch

@@ -154,6 +154,9 @@ func (s *Shard) describeAsked(asked *kmsg.MetadataRequestTopic, req *kmsg.Metada
 	out.Topic = &name
 	out.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)
 	if metadata.CheckTopicName(name) != nil {
+		if req.IncludeTopicAuthorizedOperations {
+			out.AuthorizedOperations = topicOperations
+		}
 		out.ErrorCode = int16(protocol.INVALID_TOPIC_EXCEPTION)
 	}
 	if code, ok := refused[name]; ok {

@@ -34,6 +34,13 @@ func (s *Shard) serveInitProducerID(c *call) {
 		c.reply(resp)
 		return
 	}
+	if (req.ProducerID == -1) != (req.ProducerEpoch == -1) {
+		resp := kmsg.NewPtrInitProducerIDResponse()
+		resp.ErrorCode = int16(protocol.INVALID_REQUEST)
+		resp.ProducerID, resp.ProducerEpoch = -1, -1
+		c.reply(resp)
+		return
+	}
 	s.producerIDs.waiting = append(s.producerIDs.waiting, c)
 	s.giveProducerIDs()
 }

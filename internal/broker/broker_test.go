@@ -319,3 +319,13 @@ func TestOrderOfCompressedAndPlain(t *testing.T) {
 		}
 	}
 }
+
+// A first start that was killed leaves a directory that the next start takes.
+func TestFirstStartCutShort(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".lock", "cleaner-offset-checkpoint", "meta.properties.tmp"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
+	b := startTestBroker(t, dir)
+	b.dial().createTopic("t", 1)
+}

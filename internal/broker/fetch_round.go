@@ -36,6 +36,7 @@ type fetchOp struct {
 	full        bool // every partition is answered, not only those with news
 
 	readCommitted bool
+	follower      bool
 
 	asked  []fetchPartition // of a fetch without session
 	parts  []fetchPart

@@ -17,6 +17,7 @@ import (
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
 	"slipstream/reactor"
+	"slipstream/ring"
 	"slipstream/storage"
 )
 
@@ -181,11 +182,24 @@ func (b *Broker) checkEmpty() error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name != ".lock" && e.Name != "lost+found" {
+		if !b.leftByFirstStart(e) {
 			return fmt.Errorf("data directory %s has no meta.properties but is not empty (%s): it is no broker's, choose another --data-dir", b.dir, e.Name)
 		}
 	}
 	return nil
+}
+
+// leftByFirstStart says whether a first start that was cut short may have left
+// this: it makes its checkpoint files, empty, before meta.properties.
+func (b *Broker) leftByFirstStart(e ring.DirEntry) bool {
+	switch {
+	case e.Name == ".lock", e.Name == "lost+found", strings.HasSuffix(e.Name, ".tmp"):
+		return true
+	case strings.HasSuffix(e.Name, "-offset-checkpoint"):
+		info, err := b.kernel.Stat(b.dir + "/" + e.Name)
+		return err == nil && info.Size == 0
+	}
+	return false
 }
 
 // randomID is a random id as Kafka draws them: never one of the reserved ones,

@@ -139,6 +139,9 @@ func (m *begin) Deliver(*reactor.Core) {
 // next goes on if the last step was committed.
 func (m *begin) next(what string, then func()) func(protocol.ErrorCode) {
 	return func(code protocol.ErrorCode) {
+		if m.b.cores[controllerCore].Draining() {
+			return // told to stop while starting
+		}
 		if code != protocol.NONE {
 			m.b.fatal(fmt.Errorf("cannot %s: %s", what, code))
 			return
