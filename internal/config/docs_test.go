@@ -79,7 +79,7 @@ An unknown name is an error. Settings that are known and change nothing here are
 	}
 	b.WriteString("## Slipstream's own\n\n")
 	table(&b, ours)
-	b.WriteString("\n## Kafka's, of the broker\n\nThose that are defaults of topics can also be changed at any time by IncrementalAlterConfigs, for one broker or for all.\n\n")
+	b.WriteString("\n## Kafka's, of the broker\n\nWhat takes effect at any time can be changed by IncrementalAlterConfigs, for one broker or for all.\n\n")
 	table(&b, served)
 	b.WriteString("\n## Kafka's, of topics\n\nSet when a topic is created, or by IncrementalAlterConfigs; the default is the broker setting beside it.\n" +
 		"Those marked *kept* are checked, stored and described, and nothing acts on them yet.\n\n")
@@ -108,16 +108,17 @@ func table(b *strings.Builder, list []*config.Setting) {
 	b.WriteString("| setting | type | default | allowed | takes effect | |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, s := range list {
 		changes := "at start"
-		if isDefaultOfTopics(s) && s.Reach == config.ClusterWide {
+		if isLive(s) && s.Reach == config.ClusterWide {
 			changes = "any time"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", s.Name, kind(s), value(s), s.Allowed(), changes, s.Doc)
 	}
 }
 
-// isDefaultOfTopics: only these are looked at again while a broker runs.
-func isDefaultOfTopics(b *config.Setting) bool {
-	return slices.ContainsFunc(config.Topics(), func(t *config.Setting) bool {
+// isLive: the defaults of topics are looked at again while a broker runs, and what
+// partitions are given with them.
+func isLive(b *config.Setting) bool {
+	return b.Name == "producer.id.expiration.ms" || slices.ContainsFunc(config.Topics(), func(t *config.Setting) bool {
 		return slices.ContainsFunc(t.Synonyms, func(y config.Synonym) bool { return y.Name == b.Name })
 	})
 }
