@@ -119,7 +119,7 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 	c.Log.DeleteDelayMillis = number("file.delete.delay.ms")
 	c.Log.TimestampType = stamp
 	c.Log.Preallocate = text("preallocate") == "true"
-	c.Log.ProducerIDMillis, _ = strconv.ParseInt(k.static.BrokerValue(config.Broker("producer.id.expiration.ms"), d).Text, 10, 64)
+	c.Log.ProducerIDMillis, _ = strconv.ParseInt(strings.TrimSpace(k.static.BrokerValue(config.Broker("producer.id.expiration.ms"), d).Text), 10, 64)
 	c.Rules = protocol.Rules{
 		MaxMessageBytes: c.Log.MaxMessageBytes, TimestampType: stamp,
 		TimestampBeforeMaxMillis: number("message.timestamp.before.max.ms"),
