@@ -127,8 +127,22 @@ func (s *Shard) describeMetadata(req *kmsg.MetadataRequest, refused map[string]i
 		}
 		return resp
 	}
+	// A topic named twice is described once, as in Kafka: the answer would
+	// otherwise be as many times larger than the request as a topic is than its name.
+	type named struct {
+		name string
+		id   [16]byte
+	}
+	seen := make(map[named]bool, len(req.Topics))
 	for i := range req.Topics {
-		resp.Topics = append(resp.Topics, s.describeAsked(&req.Topics[i], req, refused))
+		key := named{id: req.Topics[i].TopicID}
+		if req.Topics[i].Topic != nil {
+			key.name = *req.Topics[i].Topic
+		}
+		if !seen[key] {
+			seen[key] = true
+			resp.Topics = append(resp.Topics, s.describeAsked(&req.Topics[i], req, refused))
+		}
 	}
 	return resp
 }

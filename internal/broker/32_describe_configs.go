@@ -15,7 +15,17 @@ import (
 func (s *Shard) serveDescribeConfigs(c *call) {
 	req := c.body.(*kmsg.DescribeConfigsRequest)
 	resp := kmsg.NewPtrDescribeConfigsResponse()
+	type named struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	seen := make(map[named]bool, len(req.Resources)) // see describeMetadata
 	for i := range req.Resources {
+		key := named{req.Resources[i].ResourceType, req.Resources[i].ResourceName}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
 		resp.Resources = append(resp.Resources, s.describeConfigs(&req.Resources[i], req))
 	}
 	c.reply(resp)

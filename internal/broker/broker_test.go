@@ -329,3 +329,19 @@ func TestFirstStartCutShort(t *testing.T) {
 	b := startTestBroker(t, dir)
 	b.dial().createTopic("t", 1)
 }
+
+// A topic named over and over in one request is described once.
+func TestMetadataDescribesATopicOnce(t *testing.T) {
+	b := startTestBroker(t, "")
+	w := b.dial()
+	w.createTopic("t", 50)
+	req := kmsg.NewPtrMetadataRequest()
+	for range 5000 {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr("t")
+		req.Topics = append(req.Topics, topic)
+	}
+	if n := len(w.ask(9, req).(*kmsg.MetadataResponse).Topics); n != 1 {
+		t.Errorf("described %d times", n)
+	}
+}

@@ -35,6 +35,12 @@ func (c *call) reply(resp kmsg.Response) {
 	b = resp.AppendTo(b)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	buf.B = b
+	if len(b) > c.shard.core.Arena.Limit()/2 {
+		// It would wait for room that there never is.
+		bytebufferpool.Put(buf)
+		c.shard.refuse(c.req, "response too large for a core's memory")
+		return
+	}
 	if !c.send(buf) {
 		c.waiting = buf
 		c.shard.unsent.push(c)
@@ -69,13 +75,18 @@ func (q *callQueue) push(c *call) {
 	q.tail = c
 }
 
-// resend tries again what found the arena full, in order.
+// resend tries each once more; those that still find no room queue up again, and
+// are in nobody's way.
 func (q *callQueue) resend() {
-	for q.head != nil && q.head.send(q.head.waiting) {
-		q.head = q.head.next
-		if q.head == nil {
-			q.tail = nil
+	c := q.head
+	q.head, q.tail = nil, nil
+	for c != nil {
+		next := c.next
+		c.next = nil
+		if !c.send(c.waiting) {
+			q.push(c)
 		}
+		c = next
 	}
 }
 
