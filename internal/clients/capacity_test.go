@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,20 +132,27 @@ func TestManyPartitions(t *testing.T) {
 	if written.Descriptors > 6000 {
 		t.Errorf("%d descriptors: they must be bounded, however many partitions there are", written.Descriptors)
 	}
-	best := time.Hour
-	for range 3 {
+	best, alone := time.Hour, 0
+	for range 5 {
 		start := time.Now()
 		if err := b.Stop(5 * time.Minute); err != nil { // every log is flushed: as long as the disk takes
 			t.Fatal(err)
 		}
 		t.Logf("SIGTERM to exit 0: %v", time.Since(start).Round(time.Millisecond))
+		before := waitingForCPU()
 		b = harness.RestartT(t, b)
 		best = min(best, b.ReadyIn)
+		if before < 1.3 && waitingForCPU() < 1.3 {
+			alone++
+		}
+		if n > 1000 || best <= 300*time.Millisecond {
+			break
+		}
 	}
 	t.Logf("%d segments: ready in %v after a clean stop", n, best.Round(time.Millisecond))
 	if n <= 1000 && best > 300*time.Millisecond {
-		if load := loadPerCPU(t); load > 1.5 {
-			t.Logf("300 ms is the bound, but this machine has %.1f runnable threads a CPU", load)
+		if alone == 0 {
+			t.Log("300 ms is the bound, but others use this machine's processors")
 		} else {
 			t.Errorf("start-up with %d segments took %v; 300 ms is the bound", n, best)
 		}
@@ -164,18 +172,30 @@ func TestManyPartitions(t *testing.T) {
 	}
 }
 
-// loadPerCPU is the one-minute load average by CPU: above 1 a process waits for its turn, and times say little.
-func loadPerCPU(t testing.TB) float64 {
-	t.Helper()
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		t.Fatal(err)
+// waitingForCPU is how many times longer than its processor time a busy thread on every processor takes: above 1 there
+// are others that want them, and times say little.
+func waitingForCPU() float64 {
+	const work = 20 * time.Millisecond
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range runtime.NumCPU() {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			for from := threadTime(); threadTime()-from < work; {
+			}
+		})
 	}
-	var load float64
-	if _, err := fmt.Sscan(string(text), &load); err != nil {
-		t.Fatal(err)
+	wg.Wait()
+	return float64(time.Since(start)) / float64(work)
+}
+
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		panic(err)
 	}
-	return load / float64(runtime.NumCPU())
+	return time.Duration(ts.Nano())
 }
 
 // writeToEach produces one record to every partition, many partitions a request, and requires its offset.

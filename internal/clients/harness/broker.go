@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,16 +182,35 @@ func startSlipstream(o Options) (*Broker, error) {
 func (b *Broker) run(cmd *exec.Cmd) error {
 	cmd.Env = append(os.Environ(), b.Opts.Env...)
 	cmd.Stdout, cmd.Stderr = b.log, b.log
-	// A test binary that is killed must not leave brokers behind; the thread that starts the child is kept for this.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A test binary that is killed must not leave brokers behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	b.cmd, b.exited, b.Started = cmd, make(chan struct{}), time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := onStarter(cmd.Start); err != nil {
 		return fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}
 	exited := b.exited
 	go func() { b.err = cmd.Wait(); close(exited) }()
 	atExit(func() { b.Kill() })
 	return nil
+}
+
+// starter is the thread that starts brokers. The kernel kills them when the thread that started them ends, which for a
+// thread of Go's own choosing can be at any time; this one ends with the process.
+var starter = sync.OnceValue(func() chan func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+func onStarter(f func() error) error {
+	done := make(chan error)
+	starter() <- func() { done <- f() }
+	return <-done
 }
 
 func (b *Broker) awaitDial(limit time.Duration) error {
