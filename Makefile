@@ -43,7 +43,7 @@ invariants:
 
 # The second kernel: the same ring tests, its Prepare methods as the oracle of ours, and the broker on it.
 giouring:
-	SLIPSTREAM_RING_KERNEL=giouring go test $(GIOURING) ./ring ./reactor ./internal/broker
+	SLIPSTREAM_RING_KERNEL=giouring go test $(GIOURING) ./ring ./internal/broker
 	SLIPSTREAM_RING_KERNEL=giouring SLIPSTREAM_BUILD_FLAGS="$(GIOURING)" go test -count=1 -run 'TestPipelining|TestAcksZero' ./internal/clients
 
 # The broker at every lower level of the ring; the highest ran above, and the tests of ring and reactor go through all levels themselves.
