@@ -66,6 +66,7 @@ type Config struct {
 	Limits    Limits        // zero fields take their defaults
 	Helpers   Helpers       // run jobs; nil: jobs run in place
 	CPU       int           // the CPU that Run pins its thread to, counted from 1; 0: any
+	Observer  CacheObserver // is told of reads and writes of files; nil: nobody is
 }
 
 // Core is one core. The exported fields are for its own thread to read.
@@ -74,6 +75,8 @@ type Core struct {
 	Kernel ring.Kernel
 	Ring   *ring.Ring
 	Arena  *Arena
+	// Observer is never nil.
+	Observer CacheObserver
 	// Now and Wall are CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds, read
 	// once at the start of each turn.
 	Now, Wall int64
@@ -133,15 +136,19 @@ type Core struct {
 // NewCore makes a core; nothing is asked of the kernel before Start.
 func NewCore(cfg Config, svc Service) *Core {
 	c := &Core{
-		ID:      cfg.ID,
-		Kernel:  cfg.Kernel,
-		service: svc,
-		helpers: cfg.Helpers,
-		limits:  cfg.Limits.withDefaults(),
-		options: ring.Options{Level: cfg.Level, Features: cfg.Features},
-		cpu:     cfg.CPU,
-		waiting: newWaiting(cfg),
-		eventfd: -1,
+		ID:       cfg.ID,
+		Kernel:   cfg.Kernel,
+		Observer: cfg.Observer,
+		service:  svc,
+		helpers:  cfg.Helpers,
+		limits:   cfg.Limits.withDefaults(),
+		options:  ring.Options{Level: cfg.Level, Features: cfg.Features},
+		cpu:      cfg.CPU,
+		waiting:  newWaiting(cfg),
+		eventfd:  -1,
+	}
+	if c.Observer == nil {
+		c.Observer = Unobserved{}
 	}
 	c.drainer, _ = svc.(Drainer)
 	c.ready.kind, c.sending.kind, c.starved.kind, c.dead.kind = listReady, listSending, listStarved, listDead

@@ -21,8 +21,9 @@ type testFile struct {
 	refs atomic.Int64
 }
 
-func (f *testFile) FD() int  { return int(f.file.Fd()) }
-func (f *testFile) Release() { f.refs.Add(-1) }
+func (f *testFile) FD() int          { return int(f.file.Fd()) }
+func (f *testFile) Observed() uint32 { return 0 }
+func (f *testFile) Release()         { f.refs.Add(-1) }
 
 func newTestFile(t *testing.T, n int) *testFile {
 	t.Helper()
@@ -81,7 +82,7 @@ func (s *fileServer) answer(r *Request) {
 		r.AddBlock(b, from, len(head))
 		from = len(head)
 		s.file.refs.Add(1)
-		r.AddFile(s.file, int64(binary.BigEndian.Uint64(p[i:])), int(binary.BigEndian.Uint64(p[i+8:])))
+		r.AddFile(s.file, int64(binary.BigEndian.Uint64(p[i:])), int(binary.BigEndian.Uint64(p[i+8:])), 0)
 	}
 	head = append(head, 'e')
 	r.AddBlock(b, from, len(head))

@@ -30,9 +30,11 @@ const (
 )
 
 // File is what a response can send from: a log segment. Release gives the
-// response's reference back and may be called on any core.
+// response's reference back and may be called on any core. Observed is the file's
+// number with the CacheObserver, 0 if it has none.
 type File interface {
 	FD() int
+	Observed() uint32
 	Release()
 }
 
@@ -43,7 +45,9 @@ type segment struct {
 	file  File
 	off   int64
 	n     int
-	next  *segment
+	// reader is who the file's bytes are for, with the CacheObserver.
+	reader uint32
+	next   *segment
 }
 
 // cost is what a segment counts against its connection's pending bytes: those of
@@ -163,17 +167,17 @@ func (r *Request) AddBlock(b *Block, from, to int) {
 	r.responseBytes += s.cost()
 }
 
-// AddFile appends n bytes of f from off to the response. One reference to f
-// passes to the request. The bytes are read when they are sent: they must not
+// AddFile appends n bytes of f from off to the response, read for reader (see
+// CacheObserver; 0: nobody in particular). One reference to f passes to the request. The bytes are read when they are sent: they must not
 // change until f is released.
-func (r *Request) AddFile(f File, off int64, n int) {
+func (r *Request) AddFile(f File, off int64, n int, reader uint32) {
 	r.mustBeOpen("added to")
 	if n <= 0 {
 		f.Release()
 		return
 	}
 	s := r.Conn.Core.takeSegment()
-	s.file, s.off, s.n = f, off, n
+	s.file, s.off, s.n, s.reader = f, off, n, reader
 	r.add(s)
 }
 

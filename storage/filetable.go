@@ -14,6 +14,8 @@ type File struct {
 	fd     int
 	refs   atomic.Int32 // the table's and those of writes, responses and helpers
 	kernel ring.Kernel
+	// observed is the file's number with the core's CacheObserver, 0 if it has none.
+	observed uint32
 
 	owner      *segment // whose files[kind] this is, while the table holds it
 	kind       fileKind
@@ -22,6 +24,9 @@ type File struct {
 
 // FD is the descriptor. It implements reactor.File.
 func (f *File) FD() int { return f.fd }
+
+// Observed is the file's number with the core's CacheObserver. It implements reactor.File.
+func (f *File) Observed() uint32 { return f.observed }
 
 // Retain adds a reference to one that the caller has.
 func (f *File) Retain() { f.refs.Add(1) }

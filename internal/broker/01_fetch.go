@@ -323,7 +323,7 @@ func (op *fetchOp) encode(block *reactor.Block) {
 				block.Retain()
 				op.req.AddBlock(block, from, len(b))
 				from = len(b)
-				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len)
+				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len, 0)
 				outside += p.at.Len
 				p.at = storage.Range{}
 				p.sent = true

@@ -273,6 +273,9 @@ func (b *Broker) makeShards(helpers reactor.Helpers) {
 			ID: i, Kernel: b.kernel, Level: b.settings.Level, Wait: b.settings.Wait, SpinNanos: b.settings.SpinNanos,
 			Limits: b.settings.Limits, Helpers: helpers,
 		}
+		if b.settings.Observers != nil {
+			cfg.Observer = b.settings.Observers(i)
+		}
 		if b.settings.Pin {
 			cfg.CPU = i + 1
 		}

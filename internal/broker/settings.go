@@ -44,6 +44,9 @@ type Settings struct {
 	RecoveryThreads   int
 
 	Topics TopicSettings
+
+	// Observers gives each core its observer of the page cache; nil: nobody looks.
+	Observers func(core int) reactor.CacheObserver
 }
 
 // TopicSettings knows Kafka's settings: what exists, what is valid, what is in
