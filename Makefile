@@ -1,5 +1,5 @@
 # make run    build and serve ./data on 127.0.0.1:9092
-# make test   everything that must hold, in ten to twenty minutes
+# make test   everything that must hold, in about ten minutes
 # Longer: make demo, test-clients, test-kernels, fuzz, sim, capacity, bench, bench-peer.
 
 SHELL   := /bin/bash
