@@ -31,6 +31,12 @@ type StoreStats struct {
 	Syncs, FailedSyncs                     uint64
 	Rolls, Preallocations                  uint64
 	BadIndexEntries                        uint64 // index entries that did not fit the log
+
+	DirtyBytes        int64  // now: of logs, written here and neither written behind nor synced
+	WritebackBytes    uint64 // written behind: given to the disk ahead of any fsync
+	WritebackSteps    uint64 // requests that did so
+	WritebackNanos    uint64 // that such requests were in flight
+	WritebackFailures uint64 // of these, failed
 }
 
 // Store is a core's partitions together: one writer, one table of open files, one list of partitions with

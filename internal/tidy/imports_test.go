@@ -25,6 +25,7 @@ var rules = []rule{
 	{"internal/metadata", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
+	{"internal/vmstat", nil, nil},
 	{"internal/broker", []string{"ring", "reactor", "protocol", "storage", "internal/metadata", "internal/config", "internal/regret"},
 		[]string{"github.com/twmb/franz-go/pkg/kmsg", "github.com/valyala/bytebufferpool", "golang.org/x/sys/unix"}},
 	{"internal/sim", []string{"ring"}, []string{"golang.org/x/sys/unix"}},
