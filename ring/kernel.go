@@ -86,6 +86,21 @@ type Now interface {
 	// ReadNow is pread(2) into p; short at the end of the file.
 	ReadNow(fd int, p []byte, off int64) (int, syscall.Errno)
 
+	// ReadNowait is preadv2(2) with RWF_NOWAIT: only what is in the page cache. EAGAIN
+	// means that the first byte is not; a short count that what follows is not, or
+	// the end of the file. A page that is missing may be read ahead by it.
+	ReadNowait(fd int, p []byte, off int64) (int, syscall.Errno)
+
+	// Resident is how many of the n bytes at off are in the page cache, from off on
+	// without a gap, ready to be copied. It reads nothing ahead. 0 also when the
+	// kernel would not say; then who wants the bytes reads them as if they were not.
+	// It holds no state and may be called on any thread.
+	Resident(fd int, off int64, n int) int
+
+	// Pipe makes a pipe, both ends close-on-exec and blocking, with room for size
+	// bytes or for as many as the kernel gives: room.
+	Pipe(size int) (reader, writer, room int, errno syscall.Errno)
+
 	// SendNow is sendmsg(2) with MSG_DONTWAIT|MSG_NOSIGNAL and, if more,
 	// MSG_MORE. EAGAIN means the socket's buffer is full.
 	SendNow(fd int, iovs []unix.Iovec, more bool) (int, syscall.Errno)
@@ -120,6 +135,10 @@ type Files interface {
 	// Allocate reserves blocks for [off, off+n) without changing the file's size
 	// (FALLOC_FL_KEEP_SIZE). EOPNOTSUPP where the file system cannot.
 	Allocate(fd int, off, n int64) error
+	// Advise is posix_fadvise(2): unix.FADV_WILLNEED reads n bytes at off ahead (0: to
+	// the end of the file), FADV_DONTNEED drops those of its pages that are clean and
+	// whole inside the range.
+	Advise(fd int, off, n int64, advice int) error
 	// Sync is fdatasync(2).
 	Sync(fd int) error
 	// SyncDir makes the names in a directory durable.

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Old is a kernel made to look as old as a level: what that level's kernel does
@@ -48,7 +50,26 @@ var ages = map[Level]age{
 	},
 }
 
-const noSuchOp = 0xff
+const (
+	noSuchOp   = 0xff
+	noSuchFlag = 1 << 30
+)
+
+// oldReadFlags are the RWF_* flags of Linux 5.15 and 6.1.
+const oldReadFlags = unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC | unix.RWF_NOWAIT | unix.RWF_APPEND
+
+// withoutCachestat is a kernel that can answer Resident as one before 6.5 does.
+type withoutCachestat interface {
+	residentWithoutCachestat(fd int, off int64, n int) int
+}
+
+// Resident does without cachestat(2).
+func (o *Old) Resident(fd int, off int64, n int) int {
+	if k, ok := o.Kernel.(withoutCachestat); ok && o.level < LevelNative {
+		return k.residentWithoutCachestat(fd, off, n)
+	}
+	return o.Kernel.Resident(fd, off, n)
+}
 
 func (o *Old) age() (age, bool) {
 	a, ok := ages[o.level]
@@ -117,6 +138,9 @@ func (o *Old) Enter(fd int, submit, minComplete, flags uint32, arg *GetEventsArg
 		s := &m.SQEs[(head+i)&m.SQMask]
 		if !a.knows(s) {
 			s.Opcode = noSuchOp
+		}
+		if (s.Opcode == OpRead || s.Opcode == OpReadv) && s.OpFlags&^oldReadFlags != 0 {
+			s.OpFlags |= noSuchFlag // ends with EOPNOTSUPP, as any that a kernel does not know
 		}
 	}
 	return o.Kernel.Enter(fd, submit, minComplete, flags, arg)

@@ -130,6 +130,14 @@ func (s *SQE) PrepRead(fd int, buf unsafe.Pointer, n uint32, off uint64) {
 	s.prep(OpRead, fd, address(buf), n, off)
 }
 
+// PrepRead2 is preadv2(2) into one buffer; flags are RWF_*. A flag that the file
+// system does not know ends it with EOPNOTSUPP, one that the kernel does not with
+// EINVAL or EOPNOTSUPP.
+func (s *SQE) PrepRead2(fd int, buf unsafe.Pointer, n uint32, off uint64, flags uint32) {
+	s.prep(OpRead, fd, address(buf), n, off)
+	s.OpFlags = flags
+}
+
 // PrepReadv is preadv2(2) with n iovecs at iovs and no flags.
 func (s *SQE) PrepReadv(fd int, iovs *unix.Iovec, n uint32, off uint64) {
 	s.PrepReadv2(fd, iovs, n, off, 0)

@@ -34,6 +34,7 @@ func TestPrepBytes(t *testing.T) {
 		{"multishot accept", func(s *SQE) { s.PrepMultishotAccept(3, nil, nil, 0) }, [8]uint64{0x3_0001_00_0d}},
 		{"recv multishot", func(s *SQE) { s.PrepRecvMultishot(5, 0, 7) }, [8]uint64{0x5_0002_20_1b, 0, 0, 0, 0, 7}},
 		{"send", func(s *SQE) { s.PrepSend(5, p, 9, unix.MSG_WAITALL) }, [8]uint64{0x5_0000_00_1a, 0, address(p), unix.MSG_WAITALL<<32 | 9}},
+		{"read2", func(s *SQE) { s.PrepRead2(6, p, 9, 4096, unix.RWF_DONTCACHE) }, [8]uint64{0x6_0000_00_16, 4096, address(p), unix.RWF_DONTCACHE<<32 | 9}},
 		{"writev2", func(s *SQE) { s.PrepWritev2(6, (*unix.Iovec)(p), 2, 4096, 0x10) }, [8]uint64{0x6_0000_00_02, 4096, address(p), 0x10<<32 | 2}},
 		{"fallocate", func(s *SQE) { s.PrepFallocate(6, 1, 100, 200) }, [8]uint64{0x6_0000_00_11, 100, 200, 1}},
 		{"splice", func(s *SQE) { s.PrepSplice(8, 77, 9, CurrentPosition, 10, 3) }, [8]uint64{0x9_0000_00_1e, ^uint64(0), 77, 3<<32 | 10, 0, 8 << 32}},

@@ -31,6 +31,7 @@ type disk struct {
 	capacity int64 // pages
 	used     int64
 	made     uint64
+	files    []*inode // that have a name or a user
 	log      []nameOp // changes of names that are not durable
 }
 
@@ -47,6 +48,7 @@ type inode struct {
 	durable           []*page // the same pointer where nothing was written since
 	dirty             map[int]bool
 	blocks            bitmap // pages with room on the disk, preallocated ones included
+	cached            bitmap // pages in the page cache
 
 	names        map[string]*inode
 	durableNames map[string]*inode
@@ -70,6 +72,7 @@ func (d *disk) newInode(dir bool) *inode {
 		ino.names, ino.durableNames = map[string]*inode{}, map[string]*inode{}
 	} else {
 		ino.dirty = map[int]bool{}
+		d.files = append(d.files, ino)
 	}
 	return ino
 }
@@ -91,7 +94,10 @@ func (ino *inode) released(f *file) {
 func (ino *inode) reap() {
 	if ino.links == 0 && ino.opened <= 0 && !ino.dir {
 		ino.disk.used -= int64(ino.blocks.count)
-		ino.blocks = bitmap{}
+		ino.blocks, ino.cached = bitmap{}, bitmap{}
+		if i := slices.Index(ino.disk.files, ino); i >= 0 {
+			ino.disk.files = slices.Delete(ino.disk.files, i, i+1)
+		}
 	}
 }
 
@@ -205,6 +211,7 @@ func (ino *inode) writable(i int) *page {
 		ino.pages[i], pg = fresh, fresh
 	}
 	ino.dirty[i] = true
+	ino.cached.set(i)
 	return pg
 }
 
@@ -286,6 +293,7 @@ func (ino *inode) truncate(size int64) syscall.Errno {
 	}
 	if size <= ino.size {
 		ino.disk.used -= int64(ino.blocks.clearFrom(pages))
+		ino.cached.clearFrom(pages)
 	}
 	ino.size = size
 	ino.touch()
@@ -383,6 +391,14 @@ func (b *bitmap) set(i int) {
 	if b.words[i/64]&(1<<(i%64)) == 0 {
 		b.words[i/64] |= 1 << (i % 64)
 		b.count++
+	}
+}
+
+// clear removes one.
+func (b *bitmap) clear(i int) {
+	if b.has(i) {
+		b.words[i/64] &^= 1 << (i % 64)
+		b.count--
 	}
 }
 

@@ -28,7 +28,7 @@ func (d *disk) powerCut(mode CutMode) {
 	}
 	d.w.note(traceWorld, "cut", int64(mode), int64(len(d.log)))
 	d.cutNames(mode)
-	d.used = 0
+	d.used, d.files = 0, nil
 	d.settle(d.root, mode, map[*inode]bool{})
 }
 
@@ -77,6 +77,7 @@ func (d *disk) settle(dir *inode, mode CutMode, seen map[*inode]bool) {
 		}
 		seen[ino] = true
 		ino.cut(mode)
+		d.files = append(d.files, ino)
 		d.used += int64(ino.blocks.count)
 	}
 }
@@ -115,7 +116,7 @@ func (ino *inode) cut(mode CutMode) {
 	}
 	ino.pages, ino.durable = pages, append([]*page(nil), pages...)
 	ino.size, ino.durableSize = size, size
-	ino.dirty = map[int]bool{}
+	ino.dirty, ino.cached = map[int]bool{}, bitmap{}
 	ino.opened, ino.lock, ino.working = 0, nil, nil
 	for i, pg := range pages {
 		if pg != nil {

@@ -159,17 +159,3 @@ func (e *pipeEnd) released(*file) {
 		p.writer.wake(unix.POLLOUT | unix.POLLERR)
 	}
 }
-
-// Pipe makes a pipe on the running machine: the descriptors of its reading and of
-// its writing end. The door has no call for it yet; tests of SPLICE do.
-func (w *World) Pipe() (reader, writer int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	k := w.kernel
-	p := &pipe{room: pipeBytes}
-	p.reader = &file{k: k, obj: &pipeEnd{p: p}}
-	p.writer = &file{k: k, obj: &pipeEnd{p: p, write: true}}
-	reader, _ = k.install(p.reader)
-	writer, _ = k.install(p.writer)
-	return reader, writer
-}

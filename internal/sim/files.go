@@ -119,6 +119,7 @@ func (k *kernel) Close(fd int) error {
 func (k *kernel) ReadAt(fd int, p []byte, off int64) (int, error) {
 	n, err := k.onFile("read", fd, func(f *file, ino *inode) (int64, syscall.Errno) {
 		n, errno := f.read(ino, p, off)
+		ino.bringIn(off, n)
 		return int64(n), errno
 	})
 	if err == nil && int(n) < len(p) {

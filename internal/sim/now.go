@@ -78,6 +78,7 @@ func (k *kernel) ReadNow(fd int, p []byte, off int64) (int, syscall.Errno) {
 	n := 0
 	if errno == 0 {
 		n, errno = f.read(ino, p, off)
+		ino.bringIn(off, n)
 	}
 	k.w.note(traceCall, "read now", int64(fd), off, int64(n), -int64(errno))
 	return n, errno
@@ -142,6 +143,7 @@ func (k *kernel) sendFileNow(out, file int, off int64, n int) (int, syscall.Errn
 	}
 	data := make([]byte, s.net.short(min(n, room)))
 	data = data[:ino.readAt(data, off)]
+	ino.bringIn(off, len(data))
 	s.transmit(data)
 	return len(data), 0
 }

@@ -67,8 +67,7 @@ func (p *pipe) take(n int) {
 	}
 }
 
-// issueReadFile reads at once what is taken to be in the page cache; the rest
-// arrives later.
+// issueReadFile reads at once what is in the page cache; the rest arrives later.
 func issueReadFile(r *request, ino *inode) verdict {
 	w := r.u.k.w
 	if ino.dir {
@@ -77,14 +76,18 @@ func issueReadFile(r *request, ino *inode) verdict {
 	if r.file.flags&unix.O_ACCMODE == unix.O_WRONLY {
 		return r.endErrno(unix.EBADF)
 	}
+	if w.badReadFlags(r.sqe.OpFlags) {
+		return r.endErrno(unix.EOPNOTSUPP)
+	}
 	if badIovecs(r.iovs) {
 		return r.endErrno(unix.EFAULT)
 	}
-	read := func() int32 {
-		off, current := r.offset()
-		n := eachChunk(r.iovs, 0, r.want, func(p []byte) int {
-			n := ino.readAt(p, off)
-			off += int64(n)
+	off, current := r.offset()
+	read := func(want int) int32 {
+		at := off
+		n := eachChunk(r.iovs, 0, want, func(p []byte) int {
+			n := ino.readAt(p, at)
+			at += int64(n)
 			return n
 		})
 		if current {
@@ -92,12 +95,22 @@ func issueReadFile(r *request, ino *inode) verdict {
 		}
 		return int32(n)
 	}
-	if r.sqe.Flags&ring.SQEAsync == 0 && w.draws.work.IntN(4) > 0 {
-		n := read()
+	have := ino.cachedBytes(off, r.want)
+	cold := off < ino.size && int64(have) < min(int64(r.want), ino.size-off)
+	if cold && r.sqe.OpFlags&unix.RWF_NOWAIT != 0 {
+		return r.endErrno(unix.EAGAIN)
+	}
+	if !cold && r.sqe.Flags&ring.SQEAsync == 0 && w.draws.work.IntN(4) > 0 {
+		n := read(r.want)
 		r.failed = int(n) < r.want
 		return r.end(n, 0)
 	}
-	r.work = read
+	r.work = func() int32 {
+		if cold {
+			return ino.coldRead(off, r.want, r.sqe.OpFlags, read)
+		}
+		return read(r.want)
+	}
 	return worker
 }
 

@@ -117,6 +117,7 @@ func (r *request) spliceFrom(in *file, n int, dry bool) ([]byte, syscall.Errno) 
 		}
 		data := make([]byte, n)
 		data = data[:o.readAt(data, off)]
+		o.bringIn(off, len(data))
 		if r.sqe.Addr == ring.CurrentPosition {
 			in.pos += int64(len(data))
 		}

@@ -34,7 +34,7 @@ func init() {
 		ring.OpFallocate:     {name: "FALLOCATE", file: true, length: true, off: true, issue: issueFallocate},
 		ring.OpFtruncate:     {name: "FTRUNCATE", file: true, off: true, issue: issueFtruncate},
 		ring.OpSyncFileRange: {name: "SYNC_FILE_RANGE", file: true, length: true, off: true, issue: issueSyncFileRange},
-		ring.OpFadvise:       {name: "FADVISE", file: true, length: true, off: true, issue: issueNop},
+		ring.OpFadvise:       {name: "FADVISE", file: true, length: true, off: true, issue: issueFadvise},
 		ring.OpMadvise:       {name: "MADVISE", length: true, issue: issueNop},
 		ring.OpSplice:        {name: "SPLICE", file: true, length: true, off: true, prep: prepSplice, issue: issueSplice},
 		ring.OpPollAdd:       {name: "POLL_ADD", file: true, length: true, prep: prepPoll, issue: issuePoll},

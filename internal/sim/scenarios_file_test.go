@@ -9,6 +9,44 @@ import (
 )
 
 var fileScenarios = []scenario{
+	{"the page cache", 0, func(m *machine) {
+		const pages = 8
+		mem := m.memory(pages * pageBytes)
+		fd := m.file("f", strings.Repeat("page cache ", pages*pageBytes/11))
+		size, _ := m.kernel.Size(fd)
+		m.note("written: %t", m.kernel.Resident(fd, 0, pages*pageBytes) >= int(size))
+		n, e := m.kernel.ReadNowait(fd, mem[:100], 5000)
+		m.note("read nowait: %d %s %q", n, errno(e), mem[:5])
+		n, e = m.kernel.ReadNowait(fd, mem[:100], 1<<30)
+		m.note("past the end: %d %s", n, errno(e))
+		n, e = m.kernel.ReadNowait(fd, mem[:0], 0)
+		m.note("of nothing: %d %s", n, errno(e))
+		m.note("sync: %s", errno(m.kernel.Sync(fd)))
+		m.note("drop: %s", errno(m.kernel.Advise(fd, 0, 0, unix.FADV_DONTNEED)))
+		m.note("dropped: %d", m.kernel.Resident(fd, 0, pages*pageBytes))
+		m.note("unaligned: %d", m.kernel.Resident(fd, 5000, 100))
+		m.note("nothing: %d", m.kernel.Resident(fd, 0, 0))
+		m.note("no advice: %s", errno(m.kernel.Advise(fd, 0, 0, 77)))
+		n, e = m.kernel.ReadNowait(fd, mem[:100], 0)
+		m.note("read nowait what is not there: %d %s", n, errno(e))
+		m.one("bad flags", func(s *ring.SQE) { s.PrepRead2(fd, ptr(mem), 4096, 0, 1<<20) })
+		m.one("read one page", func(s *ring.SQE) { s.PrepRead(fd, ptr(mem), 4096, 0) })
+		m.note("there again: %d", m.kernel.Resident(fd, 10, 100))
+		m.one("drop by the ring", func(s *ring.SQE) { s.PrepFadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+		m.note("dropped: %d", m.kernel.Resident(fd, 0, 4096))
+		n = m.kernel.Resident(-1, 0, 4096)
+		m.note("no file: %d", n)
+	}},
+	{"a pipe of a size", 0, func(m *machine) {
+		if m.world == nil {
+			r, w, room, e := m.kernel.Pipe(1 << 20)
+			m.note("%t %s", room >= 2*pageBytes && room%pageBytes == 0, errno(e))
+			m.fds = append(m.fds, r, w)
+			return
+		}
+		_, _, room, e := m.kernel.Pipe(1 << 20)
+		m.note("%t %s", room >= 2*pageBytes && room%pageBytes == 0, errno(e))
+	}},
 	{"read and write", 0, func(m *machine) {
 		mem := m.memory(1 << 16)
 		out := m.text("0123456789")

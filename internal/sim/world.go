@@ -32,6 +32,13 @@ type Options struct {
 	// WritesPunted (ext4: every buffered write is a worker's).
 	Writes WritePolicy
 
+	// Evictions says how much the page cache is pressed.
+	Evictions EvictionPolicy
+
+	// ReadErrors is how many of 10,000 ring reads of what is not in the page cache
+	// fail with EIO.
+	ReadErrors int
+
 	// DiskBytes is the disk's capacity; 0: 1 TiB.
 	DiskBytes int64
 
@@ -81,8 +88,10 @@ type World struct {
 
 	kernel     *kernel
 	boots      int
-	puntWrites int // of 100 ring writes, those that a worker does
-	fuse       int // door calls until the machine stops; 0: none set
+	puntWrites int  // of 100 ring writes, those that a worker does
+	evictions  int  // of how many steps of the clock one evicts; 0: none
+	dontCache  bool // the file system takes RWF_DONTCACHE
+	fuse       int  // door calls until the machine stops; 0: none set
 	fuseMode   CutMode
 	fuseKills  bool
 	violations []string
@@ -91,7 +100,7 @@ type World struct {
 // draws are independent generators, so that one more draw of one kind leaves the
 // others as they were.
 type draws struct {
-	work, net, disk, random, schedule *rand.Rand
+	work, net, disk, random, schedule, cache *rand.Rand
 }
 
 // New makes a world with an empty disk and a running machine.
@@ -115,7 +124,7 @@ func New(seed uint64, o Options) *World {
 	w := &World{
 		seed:  seed,
 		opts:  o,
-		draws: draws{work: generator(1), net: generator(2), disk: generator(3), random: generator(4), schedule: generator(5)},
+		draws: draws{work: generator(1), net: generator(2), disk: generator(3), random: generator(4), schedule: generator(5), cache: generator(6)},
 		clock: clock{now: bootNanos, wallAhead: o.WallNanos - bootNanos},
 		trace: newTrace(o.TraceLines),
 	}
@@ -127,6 +136,12 @@ func New(seed uint64, o Options) *World {
 	default:
 		w.puntWrites = [...]int{0, 20, 100}[w.draws.work.IntN(3)]
 	}
+	policy := o.Evictions
+	if policy == EvictionsDrawn {
+		policy = 1 + EvictionPolicy(w.draws.cache.IntN(int(EvictionsOften)))
+	}
+	w.evictions = evictions[policy]
+	w.dontCache = o.Level == ring.LevelNative && w.draws.cache.IntN(2) == 0
 	w.disk = newDisk(w)
 	w.net = newNetwork(w)
 	w.boot()
@@ -250,6 +265,7 @@ func (w *World) Advance(to int64) {
 	if to != math.MaxInt64 {
 		w.clock.now = max(w.clock.now, to)
 	}
+	w.press()
 	w.note(traceWorld, "advance", w.clock.now)
 }
 
