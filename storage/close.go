@@ -16,6 +16,7 @@ func (s *Store) Close(done func(errs []error)) {
 	if s.expiry.Armed() {
 		s.core.Cancel(&s.expiry)
 	}
+	s.writeback.stop()
 	for _, p := range s.partitions {
 		p.closed = true
 		if p.syncing.timer.Armed() {
@@ -54,6 +55,7 @@ func (p *Partition) quieted() {
 // startClosing gives a quiet partition to a helper.
 func (p *Partition) startClosing() {
 	p.state = gone
+	p.store.writeback.forget(p)
 	p.wake()
 	for _, s := range p.segments {
 		p.store.files.dropSegment(s)

@@ -50,6 +50,7 @@ type Partition struct {
 	dirty                       bool // on the store's list of partitions with something to write
 	writing                     writing
 	syncing                     syncing
+	trail                       trail
 	savingEpochs, epochsChanged bool
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool

@@ -168,7 +168,7 @@ func (j *rollJob) Deliver(*reactor.Core) {
 	}
 	p.store.Stats.Rolls++
 	p.beginSegment(j.next)
-	p.sync(j.next)
+	p.syncClosed(j.next)
 	if !p.writing.queued.empty() {
 		p.store.markDirty(p)
 	}
@@ -189,6 +189,7 @@ func (p *Partition) beginSegment(base int64) {
 	if p.visible.offset == base {
 		p.visible = place{next, 0, base}
 	}
+	p.store.writeback.relist(p)
 }
 
 // jitter is what this segment takes off segment.ms, so that partitions made together do not all roll

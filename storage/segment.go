@@ -2,10 +2,11 @@ package storage
 
 import "math"
 
-// segment is one .log file with its indexes. Once closed, by a roll, only its files field changes.
+// segment is one .log file with its indexes. Once closed, by a roll, only its dirty and files fields change.
 type segment struct {
 	base        int64
 	size        int64 // bytes of whole batches
+	dirty       int64 // of these, the last that are neither on the disk nor on their way
 	entries     int32 // on disk, in .index
 	timeEntries int32 // on disk, in .timeindex
 	unnamed     bool  // its name in the directory is not known to be durable

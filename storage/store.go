@@ -18,6 +18,9 @@ type StoreOptions struct {
 	MaxFiles int
 	// NoPreallocation leaves disk blocks to be found as they are written.
 	NoPreallocation bool
+	// WritebackMillis is how far behind the head dirty pages are given to the disk, at a steady rate of appends; 0 leaves
+	// that to the kernel.
+	WritebackMillis int64
 	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
 	Note func(message string)
 }
@@ -49,6 +52,7 @@ type Store struct {
 	noting      func(string)
 	preallocate bool
 	files       fileTable
+	writeback   writeback
 	partitions  []*Partition
 	dirty       []*Partition
 	flushing    []*Partition
@@ -85,10 +89,12 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 	if o.MaxFiles <= 0 {
 		o.MaxFiles = DefaultMaxFiles
 	}
-	return &Store{
+	s := &Store{
 		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation,
 		files: fileTable{kernel: core.Kernel, limit: max(o.MaxFiles, int(fileKinds))},
 	}
+	s.writeback = newWriteback(s, o.WritebackMillis)
+	return s
 }
 
 // Writer is the writer in force.
@@ -119,6 +125,7 @@ func (s *Store) release(p *Partition) {
 	s.partitions[p.listed], last.listed = last, p.listed
 	s.partitions[len(s.partitions)-1] = nil
 	s.partitions = s.partitions[:len(s.partitions)-1]
+	s.writeback.forget(p)
 	for _, segment := range p.segments {
 		s.files.dropSegment(segment)
 	}

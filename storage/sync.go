@@ -22,6 +22,7 @@ type syncing struct {
 	running  bool
 	segment  *segment // being synced
 	end      int64    // what is durable once that has succeeded
+	bytes    int64    // of the segment, likewise
 	file     *File    // retained for the request in flight
 	unsynced int64    // messages since the last append that had to wait
 	timer    reactor.Timer
@@ -73,11 +74,12 @@ func (p *Partition) submitSync() {
 	f, err := p.store.files.get(p, y.segment, logFile)
 	if err != nil {
 		p.store.note("the log of %s could not be opened to be synced: %v", &p.id, err)
+		y.running = false
 		p.syncFailed()
 		return
 	}
 	f.Retain()
-	y.file = f
+	y.file, y.bytes = f, y.segment.size
 	if y.segment == p.activeSegment() {
 		y.end = p.offsets.LogEnd
 	}
@@ -90,6 +92,11 @@ func (p *Partition) synced(res int32) {
 	y := &p.syncing
 	y.file.Release()
 	y.file = nil
+	if p.trouble == unsyncable { // writeback failed meanwhile
+		y.running = false
+		p.quieted()
+		return
+	}
 	switch errno := syscall.Errno(-res); {
 	case res >= 0 && y.segment.unsettled: // it was closed meanwhile: its indexes first
 		p.syncNext()
@@ -97,6 +104,7 @@ func (p *Partition) synced(res int32) {
 		o := p.offsets
 		o.RecoveryPoint = max(o.RecoveryPoint, y.end)
 		p.offsets.set(o)
+		p.cleaned(y.segment, y.segment.size-y.bytes)
 		y.unsynced = min(y.unsynced, o.LogEnd-o.RecoveryPoint)
 		p.answer()
 		p.syncNext()
@@ -104,15 +112,16 @@ func (p *Partition) synced(res int32) {
 		p.submitSync()
 	default:
 		p.store.note("fsync of %s failed: %v; its log takes no more appends until the broker is restarted", &p.id, errno)
+		y.running = false
 		p.syncFailed()
 	}
 }
 
 // syncFailed ends the log's writing for good: after a failed fsync the kernel may have dropped the pages
-// and a second try would succeed without them.
+// and a second try would succeed without them. A sync under way, if it was writeback that failed, comes to its end.
 func (p *Partition) syncFailed() {
 	p.trouble = unsyncable
-	p.syncing.running = false
+	p.store.writeback.forget(p)
 	p.store.Stats.FailedSyncs++
 	p.refuseUnsynced()
 	if p.state == idle {
@@ -164,7 +173,13 @@ func (j *settleJob) Work(k kernel) reactor.Message {
 // Deliver implements reactor.Message.
 func (j *settleJob) Deliver(*reactor.Core) {
 	p := j.p
+	if p.trouble == unsyncable { // writeback failed meanwhile
+		p.syncing.running = false
+		p.quieted()
+		return
+	}
 	if j.err != nil {
+		p.syncing.running = false
 		p.store.note("a segment of %s could not be synced: %v; its log takes no more appends until the broker is restarted", &p.id, j.err)
 		p.syncFailed()
 		return

@@ -238,6 +238,7 @@ func (p *Partition) wrote(n int, errno syscall.Errno) {
 // advance enters written batches into the segment, its indexes and the log's end.
 func (p *Partition) advance(done *appendList) {
 	s := p.activeSegment()
+	before := s.size
 	for a := done.head; a != nil; a = a.next {
 		if a.duplicate {
 			continue
@@ -254,6 +255,9 @@ func (p *Partition) advance(done *appendList) {
 			a.mustSync = true
 			p.syncing.unsynced = 0
 		}
+	}
+	if s.size > before {
+		p.grew(s.size - before)
 	}
 	p.syncLater()
 }

@@ -23,7 +23,8 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		FetchMaxBytes: int32(c.Int("fetch.max.bytes")), FetchSessionSlots: int(c.Int("max.incremental.fetch.session.cache.slots")),
 		CheckpointMillis: c.Int("log.flush.offset.checkpoint.interval.ms"), DrainMillis: c.Int("slipstream.drain.ms"),
 		RecoveryThreads: int(c.Int("num.recovery.threads.per.data.dir")), MaxOpenFiles: int(c.Int("slipstream.open.files.max")),
-		Topics: kafkaSettings{static: c},
+		WritebackMillis: c.Int("slipstream.writeback.horizon.ms"),
+		Topics:          kafkaSettings{static: c},
 	}
 	if s.DataDir == "" {
 		s.DataDir = firstOf(c.Get("log.dirs"), c.Get("log.dir"))

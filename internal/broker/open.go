@@ -303,7 +303,8 @@ func (b *Broker) chooseWriter() error {
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
-			Note: func(message string) { b.log.Error("storage", "note", message) },
+			WritebackMillis: b.settings.WritebackMillis,
+			Note:            func(message string) { b.log.Error("storage", "note", message) },
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)

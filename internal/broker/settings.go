@@ -34,6 +34,8 @@ type Settings struct {
 	Writer       storage.Writer
 	MaxOpenFiles int // of all cores together
 
+	WritebackMillis int64 // slipstream.writeback.horizon.ms
+
 	AutoCreateTopics  bool
 	NumPartitions     int32
 	ReplicationFactor int16
