@@ -29,6 +29,8 @@ type Counters struct {
 	BytesReceived uint64
 	BytesSent     uint64 // file bytes included
 	FileBytesSent uint64
+	ColdBytes     uint64 // read for responses, or ahead of them, by the cold lane
+	TailMisses    uint64 // stretches near the end of a log that were not in the page cache
 	BytesCopied   uint64 // received bytes moved to make frames contiguous
 	Receives      uint64 // completed receives with data
 	Sends         uint64 // completed ring sends

@@ -47,6 +47,7 @@ type segment struct {
 	n     int
 	// reader is who the file's bytes are for, with the CacheObserver.
 	reader uint32
+	tail   bool // they are near the end of a log that grows
 	next   *segment
 }
 
@@ -168,16 +169,18 @@ func (r *Request) AddBlock(b *Block, from, to int) {
 }
 
 // AddFile appends n bytes of f from off to the response, read for reader (see
-// CacheObserver; 0: nobody in particular). One reference to f passes to the request. The bytes are read when they are sent: they must not
+// CacheObserver; 0: nobody in particular). tail says that they are near the end of
+// a log that grows: should they not be in the page cache, that counts as a
+// Counters.TailMisses, which cold readers may be slowed down for. One reference to f passes to the request. The bytes are read when they are sent: they must not
 // change until f is released.
-func (r *Request) AddFile(f File, off int64, n int, reader uint32) {
+func (r *Request) AddFile(f File, off int64, n int, reader uint32, tail bool) {
 	r.mustBeOpen("added to")
 	if n <= 0 {
 		f.Release()
 		return
 	}
 	s := r.Conn.Core.takeSegment()
-	s.file, s.off, s.n, s.reader = f, off, n, reader
+	s.file, s.off, s.n, s.reader, s.tail = f, off, n, reader, tail
 	r.add(s)
 }
 

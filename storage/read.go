@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"math"
 	"syscall"
 
 	"slipstream/protocol"
@@ -83,6 +84,15 @@ func (p *Partition) Plan(offset int64, maxBytes int, atLeastOne bool) (Range, pr
 	f.Retain()
 	p.remind(end)
 	return Range{File: f, Pos: from.position, Len: int(end.position - from.position)}, protocol.NONE
+}
+
+// BytesFromEnd is how far the beginning of a range of the active segment is from what may be read of it; a range of a
+// closed segment is as far as can be.
+func (p *Partition) BytesFromEnd(r Range) int64 {
+	if s := p.visible.segment; r.File != nil && s.files[logFile] == r.File {
+		return p.visible.position - r.Pos
+	}
+	return math.MaxInt64
 }
 
 // remind keeps a cursor at the place where a range ended.

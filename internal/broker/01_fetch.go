@@ -201,6 +201,7 @@ func (s *Shard) planPart(p *fetchPart) {
 	}
 	p.at, p.code = hosted.log.Plan(p.asked.fetchOffset, int(max(min(p.asked.maxBytes, p.visit.op.maxBytes), 0)), true)
 	if p.code == protocol.NONE {
+		p.behind = hosted.log.BytesFromEnd(p.at)
 		p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
 	}
 }
@@ -323,7 +324,7 @@ func (op *fetchOp) encode(block *reactor.Block) {
 				block.Retain()
 				op.req.AddBlock(block, from, len(b))
 				from = len(b)
-				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len, 0)
+				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len, 0, p.atTail())
 				outside += p.at.Len
 				p.at = storage.Range{}
 				p.sent = true
@@ -335,6 +336,13 @@ func (op *fetchOp) encode(block *reactor.Block) {
 	b = e.End(b, 0, outside, nil)
 	op.req.AddBlock(block, from, len(b))
 }
+
+// tailBytes is how near the end of the log a range begins that counts as a tail
+// reader's: a consumer that is that far behind is still meant to find its pages
+// in the cache.
+const tailBytes = 8 << 20
+
+func (p *fetchPart) atTail() bool { return p.behind <= tailBytes }
 
 func (op *fetchOp) nextIncluded(i int) int {
 	for i < len(op.parts) && !op.parts[i].included {

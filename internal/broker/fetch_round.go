@@ -65,6 +65,7 @@ type fetchPart struct {
 
 	code          protocol.ErrorCode
 	at            storage.Range
+	behind        int64 // bytes from the beginning of at to the end of the log
 	highWatermark int64
 	logStart      int64
 	leaderEpoch   int32
