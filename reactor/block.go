@@ -16,8 +16,10 @@ type Block struct {
 	home  *bufferPool // a provided buffer's ring
 	id    uint16      // a provided buffer's number
 
-	// A provided buffer in a connection's inbox: its unread bytes, and the next.
+	// A provided buffer in a connection's inbox: its unread bytes, when they came,
+	// and the next.
 	from, to int
+	came     int64
 	next     *Block // inbox, or free list
 }
 

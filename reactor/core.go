@@ -80,7 +80,13 @@ type Core struct {
 	// Now and Wall are CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds, read
 	// once at the start of each turn.
 	Now, Wall int64
-	Stats     Counters
+	// Clock is the last reading of CLOCK_MONOTONIC: Now, or later. See ReadClock.
+	Clock   int64
+	Stats   Counters
+	Latency [RequestKinds]*RequestTimes // by Request.Kind; nil: none yet
+	// TurnTimes are the durations of turns that found something to do, waiting
+	// excepted: as long may what arrives wait to be seen.
+	TurnTimes Histogram
 
 	service Service
 	drainer Drainer
@@ -130,6 +136,8 @@ type Core struct {
 	eventOp    uint64 // user data of the armed read, 0 when none
 	drain      drain
 	failed     error
+	lapped     int // of lapBytes
+	turned     turned
 	again      bool // something happened after EndTurn: turn once more before waiting
 }
 
@@ -205,9 +213,37 @@ func (c *Core) abandonStart() {
 	c.Arena.close()
 }
 
+// turned is what the time since the turn's start, or since the core began to
+// wait, was spent on: it is known when the clock is read next.
+type turned uint8
+
+const (
+	turnedNot turned = iota // the core has just been started
+	turnedWork
+	turnedSpin
+	turnedPark
+)
+
 // tick reads the clocks, once a turn.
 func (c *Core) tick() {
-	c.Now, c.Wall = c.Kernel.Monotonic(), c.Kernel.Wall()
+	since := c.Now
+	if c.turned == turnedPark {
+		since = c.Clock
+	}
+	c.Now, c.Wall = c.ReadClock(), c.Kernel.Wall()
+	c.spend(c.Now - since)
+}
+
+// spend counts what a stretch of the core's time went to.
+func (c *Core) spend(nanos int64) {
+	switch c.turned {
+	case turnedWork:
+		c.TurnTimes.Observe(nanos)
+	case turnedSpin:
+		c.Stats.SpunNanos += uint64(nanos)
+	case turnedPark:
+		c.Stats.ParkedNanos += uint64(nanos)
+	}
 }
 
 // Turn does everything there is to do once: reaps completions and runs their
@@ -234,6 +270,9 @@ func (c *Core) Turn(block bool) (busy bool) {
 	c.service.EndTurn(c)
 	c.finishTurn()
 	more := reaped == len(c.cqes) || c.pendingWork()
+	if c.turned = turnedWork; !worked && !more {
+		c.turned = turnedSpin
+	}
 	c.enter(block && !more)
 	return worked || more
 }
@@ -320,6 +359,8 @@ func (c *Core) enter(wait bool) {
 		timeout = max(next-c.Now, 0)
 	}
 	c.Stats.Parks++
+	c.spend(c.ReadClock() - c.Now)
+	c.turned = turnedPark
 	c.fail(c.Ring.Enter(1, timeout))
 }
 

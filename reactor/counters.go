@@ -6,6 +6,8 @@ type Counters struct {
 	Turns       uint64 // times round the loop
 	Enters      uint64 // turns' enters
 	Parks       uint64 // enters that were allowed to wait
+	ParkedNanos uint64 // time in those
+	SpunNanos   uint64 // time in turns that found nothing to do
 	Submissions uint64 // submission entries filled
 	Completions uint64 // completions handled
 
@@ -21,10 +23,13 @@ type Counters struct {
 	AcceptErrors       uint64 // accepts that failed
 	AcceptPauses       uint64 // of these, for lack of descriptors or memory
 
-	Requests     uint64 // frames dispatched
-	Responses    uint64 // requests finished with a response
-	Silent       uint64 // requests finished without one
-	RequestsOpen int    // now: dispatched and not finished
+	Requests  uint64 // frames dispatched
+	Responses uint64 // requests finished with a response
+	Silent    uint64 // requests finished without one
+
+	ResponsesDropped uint64 // of the responses, did not leave: their connection closed
+
+	RequestsOpen int // now: dispatched and not finished
 
 	BytesReceived uint64
 	BytesSent     uint64 // file bytes included

@@ -82,6 +82,7 @@ func (c *Conn) takeInPlace(chunk *Block, need int) ([]byte, *Block) {
 	if in == chunk {
 		in.Retain()
 	}
+	c.receive.frameBegan, c.receive.frameWhole = chunk.came, chunk.came
 	chunk.from += need
 	if chunk.from == chunk.to {
 		c.popInbox()
@@ -97,6 +98,8 @@ func (c *Conn) takeFromBlock(need int) ([]byte, *Block) {
 	frame := b.mem[s.from : s.from+need]
 	s.from += need
 	s.lastFrame = need
+	s.frameBegan, s.frameWhole = s.began, s.came
+	s.began = s.came // of the next
 	if s.from == s.fill && !s.direct {
 		s.block, s.from, s.fill = nil, 0, 0 // our reference passes to the request
 	} else {
@@ -116,13 +119,24 @@ func (c *Conn) pull(need int) bool {
 	c.Core.Arena.Unwait(&c.memory)
 	chunk := s.inbox
 	n := copy(s.block.mem[s.fill:s.from+need], chunk.mem[chunk.from:chunk.to])
-	s.fill += n
+	c.filled(n, chunk.came)
 	c.Core.Stats.BytesCopied += uint64(n)
 	chunk.from += n
 	if chunk.from == chunk.to {
 		c.popInbox()
 	}
 	return true
+}
+
+// filled counts n more bytes into the block, which came at a time of the core's
+// Clock.
+func (c *Conn) filled(n int, came int64) {
+	s := &c.receive
+	if s.from == s.fill {
+		s.began = came
+	}
+	s.fill += n
+	s.came = came
 }
 
 // makeRoom sees to it that need bytes from s.from on fit in the block, moving

@@ -38,11 +38,15 @@ type receiveState struct {
 
 	block      *Block // the direct or assembly block
 	from, fill int    // its unread bytes
+	began      int64  // when the first of them came, on the core's Clock
+	came       int64  // when the last came
 	asked      int    // bytes that the direct receive in flight may bring
 
 	size      int // of the next direct block
 	lastFrame int // size of the last frame, prefix included
-	small     int // direct receives in a row that quiet would have done as well
+
+	frameBegan, frameWhole int64 // when the first and the last byte of that came
+	small                  int   // direct receives in a row that quiet would have done as well
 }
 
 const (
@@ -158,6 +162,7 @@ func (c *Conn) receivedProvided(res int32, f flags) {
 		if res <= 0 || c.closing || c.linger {
 			b.Release()
 		} else {
+			b.came = c.Core.Clock
 			c.pushInbox(b)
 		}
 	}
@@ -212,7 +217,7 @@ func (c *Conn) receivedDirect(res int32) {
 		c.arm()
 		return
 	}
-	s.fill += int(res)
+	c.filled(int(res), c.Core.Clock)
 	c.measure(int(res))
 	c.process()
 }

@@ -13,11 +13,16 @@ type Request struct {
 	// Ext is the service's own state. It is kept when the Request is used again,
 	// so that the service can use its state again too.
 	Ext any
+	// Kind is what the service counts the request's times under, from 1 to
+	// RequestKinds-1; 0: nothing.
+	Kind uint8
 
 	in            *Block // what Payload aliases
 	first, last   *segment
 	responseBytes int // what its segments cost
 	state         requestPhase
+	offered       bool // the socket was offered its response
+	times         times
 	next          *Request // younger one of the connection, or free list
 }
 
@@ -26,7 +31,7 @@ type requestPhase uint8
 const (
 	requestFree requestPhase = iota
 	requestDispatched
-	requestFinished // waits for earlier ones
+	requestFinished // waits for earlier ones, or for its response to leave
 )
 
 // File is what a response can send from: a log segment. Release gives the
@@ -48,6 +53,7 @@ type segment struct {
 	// reader is who the file's bytes are for, with the CacheObserver.
 	reader uint32
 	tail   bool // they are near the end of a log that grows
+	last   bool // of its response
 	next   *segment
 }
 
@@ -119,6 +125,9 @@ func (c *Conn) dispatch(payload []byte, in *Block) {
 	core := c.Core
 	r := core.takeRequest()
 	r.Conn, r.Payload, r.Received, r.in, r.state = c, payload, core.Now, in, requestDispatched
+	core.lap(len(payload))
+	r.times.received(c.receive.frameBegan, c.receive.frameWhole)
+	r.times.to(StageQueue, core.Clock)
 	q := &c.requests
 	if q.tail == nil {
 		q.head = r
@@ -205,6 +214,7 @@ func (r *Request) mustBeOpen(what string) {
 func (r *Request) Finish() {
 	r.mustBeOpen("finished again")
 	r.Conn.Core.Stats.Responses++
+	r.times.to(StageLocal, r.Conn.Core.Clock)
 	r.end()
 }
 
@@ -224,6 +234,7 @@ func (r *Request) Pass() {
 func (r *Request) FinishSilent() {
 	r.mustBeOpen("finished again")
 	r.Conn.Core.Stats.Silent++
+	r.times.to(StageLocal, r.Conn.Core.Clock)
 	r.dropResponse()
 	r.end()
 }
@@ -264,14 +275,19 @@ func (c *Conn) settle() {
 			q.tail = nil
 		}
 		q.pending--
-		if c.closing {
+		switch {
+		case r.first == nil:
+			core.record(r)
+			core.putRequest(r)
+		case c.closing:
 			q.bytes -= r.responseBytes
 			r.dropResponse()
-		} else if r.first != nil {
-			c.send.append(r.first, r.last)
+			core.Stats.ResponsesDropped++
+			core.putRequest(r)
+		default:
+			c.send.append(r)
 			core.sending.push(c)
 		}
-		core.putRequest(r)
 	}
 	if c.closing {
 		if q.pending == 0 {

@@ -24,19 +24,28 @@ import (
 // sendState is a connection's sending side.
 type sendState struct {
 	first, last *segment // ready to leave, in order
+	head, tail  *Request // whose they are
+	since       int64    // the core's Clock when it was last tried to send
 	op          uint64   // user data of the send or poll in flight, 0 when none
 	header      *Block   // the msghdr and iovecs of the send in flight
 	inRing      bool     // it is a send: the kernel reads the segments
 }
 
-// append adds a finished response's segments.
-func (s *sendState) append(first, last *segment) {
+// append adds a finished request's response.
+func (s *sendState) append(r *Request) {
 	if s.last == nil {
-		s.first = first
+		s.first = r.first
 	} else {
-		s.last.next = first
+		s.last.next = r.first
 	}
-	s.last = last
+	s.last = r.last
+	s.last.last = true
+	if r.next = nil; s.tail == nil {
+		s.head = r
+	} else {
+		s.tail.next = r
+	}
+	s.tail = r
 }
 
 // sendAll sends for the connections that had something to send when it was
@@ -62,6 +71,8 @@ func (c *Conn) flush() {
 	if s.op != 0 || s.first == nil || c.closing {
 		return
 	}
+	s.since = c.Core.Clock
+	c.offer()
 	n, files := c.gatherable()
 	if files || c.nonblock {
 		c.flushNow()
@@ -180,6 +191,8 @@ func (c *Conn) consume(n int) {
 		c.requests.bytes -= before
 		c.popSegment()
 	}
+	s.since = c.Core.Clock
+	c.offer()
 }
 
 func (c *Conn) popSegment() {
@@ -188,6 +201,9 @@ func (c *Conn) popSegment() {
 	s.first = done.next
 	if s.first == nil {
 		s.last = nil
+	}
+	if done.last {
+		c.responseLeft(done.n == 0)
 	}
 	c.Core.putSegment(done)
 }
@@ -214,6 +230,7 @@ func (c *Conn) flushNow() {
 			break
 		}
 		n, errno := c.sendNow(left)
+		c.Core.ReadClock()
 		c.Core.Stats.SendsNow++
 		switch {
 		case errno == unix.EAGAIN:
