@@ -20,6 +20,9 @@ type Append struct {
 	// LogAppendTime is the time (ms) that the log stamped on the batch, -1 if it does not.
 	LogAppendTime int64
 	LogStart      int64
+	// Written is when the batch was in the page cache, on the clock of [reactor.Core.Clock]: from then on it
+	// waited for an fsync, if at all. 0 if it was refused.
+	Written int64
 
 	next, prev *Append
 	end        int64 // the offset after the batch (after the original, if it is a duplicate)

@@ -140,6 +140,7 @@ func (p *Partition) writeOnce() bool {
 	for errno == syscall.EINTR {
 		done, errno = p.store.core.Kernel.WriteNow(f.fd, p.store.iovecs()[:n], s.size)
 	}
+	p.store.core.ReadClock()
 	p.wrote(done, errno)
 	return true
 }
@@ -240,6 +241,7 @@ func (p *Partition) advance(done *appendList) {
 	s := p.activeSegment()
 	before := s.size
 	for a := done.head; a != nil; a = a.next {
+		a.Written = p.store.core.Clock
 		if a.duplicate {
 			continue
 		}

@@ -28,8 +28,14 @@ type produceOp struct {
 	parts   []producePart
 	pending int // parts not yet answered
 	helped  int // parts with a helper
+	times   produceTimes
 	next    *produceOp
 }
+
+// produceTimes are a part's way, on the clock of the cores: sent to the partition's
+// core, handed to its log, in the page cache, answered. An op has those of its
+// part that was answered last.
+type produceTimes struct{ sent, handed, written, answered int64 }
 
 // producePart is one partition's share of a request: a message to the partition's
 // core and back.
@@ -43,6 +49,7 @@ type producePart struct {
 	result protocol.ProduceResult
 	append storage.Append
 	stage  produceStage
+	times  produceTimes
 
 	rules     protocol.Rules // as they were when the request came, for the helper
 	nowMillis int64
@@ -75,6 +82,9 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 		op.parts[i].check()
 	}
 	held := op.helped > 0
+	if held {
+		r.Spent(reactor.StageLocal, s.core.ReadClock())
+	}
 	op.answered()
 	if held {
 		return reactor.Hold // until the helpers are done: see Deliver
@@ -177,18 +187,20 @@ func (p *producePart) Deliver(*reactor.Core) {
 		// in the partition's order is settled, and the next request may come.
 		if p.op.helped--; p.op.helped == 0 {
 			p.op.req.Pass()
+			p.op.req.Spent(reactor.StageQueue, p.op.home.core.Clock)
 		}
 		p.settle(p.verdict)
 	case produceOwner:
 		p.hand()
 	case produceHome:
-		p.op.answered()
+		p.returned()
 	}
 }
 
 // forward takes the part to the core that owns the partition.
 func (p *producePart) forward() {
 	p.stage = produceOwner
+	p.times.sent = p.op.home.core.Clock
 	if p.owner == p.op.home {
 		p.hand()
 		return
@@ -198,6 +210,7 @@ func (p *producePart) forward() {
 
 // hand gives the batch to the partition, on the partition's core.
 func (p *producePart) hand() {
+	p.times.handed = p.owner.core.Clock
 	hosted := p.owner.hosted[p.key]
 	if hosted == nil || hosted.log == nil {
 		if p.result.Code == protocol.NONE {
@@ -219,6 +232,7 @@ func (p *producePart) hand() {
 // Appended implements storage.AppendOwner.
 func (p *producePart) Appended(a *storage.Append) {
 	p.result.Code = a.Err
+	p.times.written = a.Written
 	if a.Err == protocol.NONE {
 		p.result.BaseOffset, p.result.LogAppendTime, p.result.LogStartOffset = a.BaseOffset, a.LogAppendTime, a.LogStart
 	} else {
@@ -232,11 +246,18 @@ func (p *producePart) Appended(a *storage.Append) {
 
 func (p *producePart) comeBack() {
 	p.stage = produceHome
+	p.times.answered = p.owner.core.Clock
 	if p.owner == p.op.home {
-		p.op.answered()
+		p.returned()
 		return
 	}
 	p.owner.core.Send(p.op.home.core, p)
+}
+
+// returned takes in a part that was with its partition.
+func (p *producePart) returned() {
+	p.op.times = p.times
+	p.op.answered()
 }
 
 // refuse answers the part with an error. Where Kafka tells the log's start with
@@ -285,7 +306,19 @@ func (op *produceOp) answered() {
 	if op.pending > 0 {
 		return
 	}
+	op.account()
 	op.home.finishProduce(op)
+}
+
+// account says what the request's time went to: the way to another core and back
+// is queueing, waiting for an fsync is remote.
+func (op *produceOp) account() {
+	r, t := op.req, &op.times
+	r.Spent(reactor.StageLocal, t.sent)
+	r.Spent(reactor.StageQueue, t.handed)
+	r.Spent(reactor.StageLocal, t.written)
+	r.Spent(reactor.StageRemote, t.answered)
+	r.Spent(reactor.StageQueue, op.home.core.Clock)
 }
 
 // finishProduce responds, or for acks=0 closes the connection if anything was
@@ -312,6 +345,7 @@ func (s *Shard) finishProduce(op *produceOp) {
 		s.unansweredProduce.push(op)
 		return
 	}
+	op.req.Spent(reactor.StageQueue, s.core.Clock) // if it found no memory before
 	b := op.encode(block.Bytes()[:0])
 	op.req.AddBlock(block, 0, len(b))
 	op.req.Finish()

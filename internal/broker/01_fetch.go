@@ -274,6 +274,8 @@ func (op *fetchOp) respond() {
 		op.limit()
 		op.headerBytes = op.choose()
 		op.chosen = true
+	} else {
+		op.req.Spent(reactor.StageQueue, s.core.Clock) // it found no memory before
 	}
 	block := s.core.Arena.Alloc(op.headerBytes)
 	if block == nil {
@@ -281,6 +283,7 @@ func (op *fetchOp) respond() {
 		return
 	}
 	op.encode(block)
+	op.req.Spent(reactor.StageLocal, s.core.ReadClock())
 	if op.session != nil {
 		op.rotate()
 	}

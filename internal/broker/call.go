@@ -18,13 +18,28 @@ type call struct {
 	req    *reactor.Request
 	header protocol.Header
 	body   kmsg.Request
+	late   bool // its handler has returned without an answer
+	done   bool // it has its answer
 
 	waiting *bytebufferpool.ByteBuffer // an encoded response that found the arena full
 	next    *call
 }
 
+// handled notes that the handler has returned: an answer that comes from now on is
+// one that waits for something.
+func (c *call) handled() {
+	if !c.done {
+		c.late = true
+		c.req.Spent(reactor.StageLocal, c.shard.core.ReadClock())
+	}
+}
+
 // reply encodes resp in the request's version and finishes the request.
 func (c *call) reply(resp kmsg.Response) {
+	c.done = true
+	if c.late {
+		c.req.Spent(reactor.StageRemote, c.shard.core.Clock)
+	}
 	resp.SetVersion(c.body.GetVersion())
 	buf := bytebufferpool.Get()
 	b := append(buf.B[:0], 0, 0, 0, 0)
@@ -35,6 +50,7 @@ func (c *call) reply(resp kmsg.Response) {
 	b = resp.AppendTo(b)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	buf.B = b
+	c.req.Spent(reactor.StageLocal, c.shard.core.ReadClock())
 	if len(b) > c.shard.core.Arena.Limit()/2 {
 		// It would wait for room that there never is.
 		bytebufferpool.Put(buf)
@@ -57,6 +73,9 @@ func (c *call) send(buf *bytebufferpool.ByteBuffer) bool {
 	copy(block.Bytes(), buf.B)
 	c.req.AddBlock(block, 0, len(buf.B))
 	bytebufferpool.Put(buf)
+	if c.waiting != nil {
+		c.req.Spent(reactor.StageQueue, c.shard.core.Clock)
+	}
 	c.waiting = nil
 	c.req.Finish()
 	return true

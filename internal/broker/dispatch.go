@@ -89,6 +89,7 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 		return s.refuse(r, "unsupported request version")
 	}
 	s.requests[h.APIKey]++
+	r.Kind = kindOf(h.APIKey)
 	if row.hot != nil {
 		return row.hot(s, r, h, body)
 	}
@@ -104,12 +105,14 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 		return s.refuse(r, "unreadable request body")
 	}
 	row.cold(s, c)
+	c.handled()
 	return reactor.Hold
 }
 
 // refuse closes the connection of a request that cannot be answered. The reason
 // is counted and, at debug level, logged.
 func (s *Shard) refuse(r *reactor.Request, reason string) reactor.Disposition {
+	r.Kind = 0
 	s.refused[reason]++
 	s.broker.log.Debug("closing a connection", "peer", r.Conn.Peer, "reason", reason)
 	conn := r.Conn
@@ -132,6 +135,9 @@ func (s *Shard) refuseUnserved(r *reactor.Request, h protocol.Header) reactor.Di
 	c.reply(resp)
 	return reactor.Hold
 }
+
+// kindOf is what a core counts the times of an API key's requests under.
+func kindOf(key int16) uint8 { return uint8(key) + 1 }
 
 // unservedResponse is the response of a group or transaction key that says
 // UNSUPPORTED_VERSION, or nil where the format has no place for one.

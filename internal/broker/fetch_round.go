@@ -89,6 +89,8 @@ type fetchVisit struct {
 	sleeps bool    // parked on the owner; owner's to read and write
 	queued bool    // on the owner's list of woken visits
 	cancel fetchCancel
+	began  int64 // when the owner began, and ended, on the clock of the cores
+	ended  int64
 	next   *fetchVisit
 }
 
@@ -153,7 +155,7 @@ func (op *fetchOp) send(park bool) {
 // Deliver runs on the core that the visit was sent to.
 func (v *fetchVisit) Deliver(*reactor.Core) {
 	if v.atHome {
-		v.op.returned()
+		v.op.returned(v)
 	} else {
 		v.arrive()
 	}
@@ -161,6 +163,7 @@ func (v *fetchVisit) Deliver(*reactor.Core) {
 
 // arrive does the visit's work on the core that owns its partitions.
 func (v *fetchVisit) arrive() {
+	v.began = v.owner.core.Clock
 	if !v.op.parking {
 		for _, i := range v.parts {
 			v.owner.planPart(&v.op.parts[i])
@@ -207,20 +210,40 @@ func (v *fetchVisit) unpark() {
 func (v *fetchVisit) goHome() {
 	v.atHome = true
 	if v.owner == v.op.home {
-		v.op.returned()
+		v.ended = v.owner.core.Clock
+		v.op.returned(v)
 	} else {
+		v.ended = v.owner.core.ReadClock()
 		v.owner.core.Send(v.op.home.core, v)
 	}
 }
 
 // returned counts a visit that came home. The first one back from parking means
 // that there is news: the others are called back.
-func (op *fetchOp) returned() {
+func (op *fetchOp) returned(v *fetchVisit) {
+	op.account(v)
 	if op.parking && !op.woken {
 		op.woken = true
 		op.callBack()
 	}
 	op.back()
+}
+
+// account says what the request's time went to until a visit came home: planning
+// is local, the way to another core and back is queueing, what it was parked for
+// is remote.
+func (op *fetchOp) account(v *fetchVisit) {
+	switch {
+	case !op.parking && v.owner != op.home:
+		op.req.Spent(reactor.StageQueue, v.began)
+		op.req.Spent(reactor.StageLocal, v.ended)
+		op.req.Spent(reactor.StageQueue, op.home.core.Clock)
+	case op.parking:
+		if !op.woken {
+			op.req.Spent(reactor.StageRemote, v.ended)
+		}
+		op.req.Spent(reactor.StageQueue, op.home.core.Clock)
+	}
 }
 
 // callBack asks the owners of the visits still parked to send them home.
@@ -280,6 +303,7 @@ func (op *fetchOp) decide() {
 		return
 	}
 	op.releaseRanges()
+	op.req.Spent(reactor.StageLocal, op.home.core.ReadClock())
 	if !op.timer.Armed() {
 		op.home.core.After(int64(op.maxWaitMillis)*1e6, &op.timer, op)
 	}
@@ -290,6 +314,7 @@ func (op *fetchOp) decide() {
 func (op *fetchOp) Fire(*reactor.Timer) {
 	op.expired = true
 	if op.parking && !op.woken {
+		op.req.Spent(reactor.StageRemote, op.home.core.Clock)
 		op.woken = true
 		op.callBack()
 	}

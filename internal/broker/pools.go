@@ -31,6 +31,7 @@ func (s *Shard) putProduce(op *produceOp) {
 		op.parts = nil
 	}
 	op.req = nil
+	op.times = produceTimes{}
 	op.decoded = protocol.ProduceRequest{}
 	op.next = s.freeProduce
 	s.freeProduce = op
