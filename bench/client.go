@@ -2,20 +2,25 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"io"
-	"math/rand/v2"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sys/unix"
-
-	"slipstream/protocol"
 )
 
-// client is a blocking TCP connection without Go's network poller: what is
-// measured should be the server and the kernel.
-type client struct{ fd int }
+// client is a TCP connection without Go's network poller: what is measured should
+// be the server and the kernel. It blocks, unless an event loop has it.
+type client struct {
+	fd          int
+	nonblocking bool
+}
+
+// answerSeconds is how long a blocking client waits for an answer.
+const answerSeconds = 30
+
+// errWouldBlock: a client of an event loop has nothing to read, or no room to write.
+var errWouldBlock = errors.New("nothing there yet")
 
 func dial(port int) (*client, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -27,60 +32,93 @@ func dial(port int) (*client, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	tv := unix.Timeval{Sec: 30}
+	tv := unix.Timeval{Sec: answerSeconds}
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	return &client{fd}, nil
+	return &client{fd: fd}, nil
 }
 
 func (c *client) close() { unix.Close(c.fd) }
 
-func (c *client) write(b []byte) error {
-	for len(b) > 0 {
-		n, err := unix.Write(c.fd, b)
-		if err == unix.EINTR {
-			continue
+func (c *client) setNonblocking() error {
+	c.nonblocking = true
+	return unix.SetNonblock(c.fd, true)
+}
+
+// send writes what fits of b. Blocking, that is all of it.
+func (c *client) send(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := unix.Write(c.fd, b[n:])
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN && c.nonblocking:
+			return n, errWouldBlock
+		case err != nil:
+			return n, err
+		default:
+			n += m
 		}
-		if err != nil {
-			return err
-		}
-		b = b[n:]
 	}
-	return nil
+	return n, nil
+}
+
+func (c *client) write(b []byte) error {
+	_, err := c.send(b)
+	return err
+}
+
+// receive reads once, with flags of recv(2).
+func (c *client) receive(b []byte, flags int) (int, error) {
+	for {
+		n, _, err := unix.Recvfrom(c.fd, b, flags)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN && c.nonblocking:
+			return 0, errWouldBlock
+		case err == unix.EAGAIN:
+			return 0, errors.New("no answer in time")
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.ErrUnexpectedEOF
+		default:
+			return n, nil
+		}
+	}
 }
 
 func (c *client) readFull(b []byte) error {
 	for len(b) > 0 {
-		n, err := unix.Read(c.fd, b)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := c.receive(b, 0)
 		if err != nil {
 			return err
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
 		}
 		b = b[n:]
 	}
 	return nil
 }
 
-// discard reads n bytes and throws them away in the kernel.
-func (c *client) discard(n int, scratch []byte) error {
-	for n > 0 {
-		got, _, err := unix.Recvfrom(c.fd, scratch[:min(n, len(scratch))], unix.MSG_TRUNC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if got == 0 {
-			return io.ErrUnexpectedEOF
-		}
-		n -= got
+// scratch is where discarded bytes would go: with MSG_TRUNC the kernel throws
+// them away instead, and never touches it.
+var scratch = make([]byte, 1<<20)
+
+// discard reads up to n bytes and throws them away in the kernel. Blocking, it
+// waits for all of them, up to a mebibyte, in one call.
+func (c *client) discard(n int) (int, error) {
+	flags := unix.MSG_TRUNC
+	if !c.nonblocking {
+		flags |= unix.MSG_WAITALL
 	}
-	return nil
+	return c.receive(scratch[:min(n, len(scratch))], flags)
+}
+
+// frame reads one whole frame without its length.
+func (c *client) frame() ([]byte, error) {
+	var size [4]byte
+	if err := c.readFull(size[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint32(size[:]))
+	return b, c.readFull(b)
 }
 
 // call sends a kmsg request and decodes the answer into its response.
@@ -88,12 +126,8 @@ func (c *client) call(req kmsg.Request) (kmsg.Response, error) {
 	if err := c.write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
 		return nil, err
 	}
-	var size [4]byte
-	if err := c.readFull(size[:]); err != nil {
-		return nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint32(size[:]))
-	if err := c.readFull(b); err != nil {
+	b, err := c.frame()
+	if err != nil {
 		return nil, err
 	}
 	resp := req.ResponseKind()
@@ -101,114 +135,8 @@ func (c *client) call(req kmsg.Request) (kmsg.Response, error) {
 	if resp.IsFlexible() && resp.Key() != 18 {
 		skip = 5
 	}
+	if len(b) < skip {
+		return nil, io.ErrUnexpectedEOF
+	}
 	return resp, resp.ReadFrom(b[skip:])
-}
-
-// createTopic makes a topic of one partition and waits until it can be used.
-func createTopic(port int, name string, configs map[string]string) error {
-	c, err := dial(port)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Version, req.TimeoutMillis = 6, 30000
-	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = name, 1, 1
-	for k, v := range configs {
-		config := kmsg.NewCreateTopicsRequestTopicConfig()
-		config.Name, config.Value = k, kmsg.StringPtr(v)
-		t.Configs = append(t.Configs, config)
-	}
-	req.Topics = append(req.Topics, t)
-	resp, err := c.call(req)
-	if err != nil {
-		return err
-	}
-	if code := resp.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode; code != 0 {
-		return fmt.Errorf("create topic %s: error %d", name, code)
-	}
-	for range 200 {
-		if err := probeTopic(c, name); err == nil {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return fmt.Errorf("topic %s has no leader after 4 s", name)
-}
-
-func probeTopic(c *client, name string) error {
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.Version, req.ReplicaID = 5, -1
-	t := kmsg.NewListOffsetsRequestTopic()
-	t.Topic = name
-	p := kmsg.NewListOffsetsRequestTopicPartition()
-	p.Timestamp = -1
-	t.Partitions = append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	resp, err := c.call(req)
-	if err != nil {
-		return err
-	}
-	if code := resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
-		return fmt.Errorf("error %d", code)
-	}
-	return nil
-}
-
-// batchOf is one record batch of records of valueBytes random bytes each.
-func batchOf(records, valueBytes int) []byte {
-	var b protocol.Builder
-	info := protocol.NewBatchInfo(0, -1)
-	b.Begin(nil, info)
-	random := rand.New(rand.NewPCG(1, 2))
-	for range records {
-		value := make([]byte, valueBytes)
-		for i := range value {
-			value[i] = byte(random.Uint32())
-		}
-		b.Append(&protocol.Record{Timestamp: time.Now().UnixMilli(), Value: value})
-	}
-	_, batch := b.Finish()
-	return batch
-}
-
-// produceVersion is the version of the requests measured.
-const produceVersion = 9
-
-// produceFrame is a whole Produce request of one batch, acks=1.
-func produceFrame(topic string, batch []byte) []byte {
-	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = produceVersion, 1, 30000
-	t := kmsg.NewProduceRequestTopic()
-	t.Topic = topic
-	p := kmsg.NewProduceRequestTopicPartition()
-	p.Records = batch
-	t.Partitions = append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 7)
-}
-
-// fetchFrame is a whole Fetch v12 request without session, for up to maxBytes
-// from offset; offsetAt is where in the frame the offset stands.
-func fetchFrame(topic string, offset int64, maxBytes int32) (frame []byte, offsetAt int) {
-	build := func(offset int64) []byte {
-		req := kmsg.NewPtrFetchRequest()
-		req.Version, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 12, 500, 1, maxBytes
-		req.SessionEpoch = -1
-		t := kmsg.NewFetchRequestTopic()
-		t.Topic = topic
-		p := kmsg.NewFetchRequestTopicPartition()
-		p.FetchOffset, p.PartitionMaxBytes = offset, maxBytes
-		t.Partitions = append(t.Partitions, p)
-		req.Topics = append(req.Topics, t)
-		return kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 7)
-	}
-	a, b := build(0), build(1)
-	for i := range a {
-		if a[i] != b[i] {
-			offsetAt = i - 7
-		}
-	}
-	return build(offset), offsetAt
 }

@@ -2,108 +2,73 @@
 // Apache Kafka, in one run on one machine: absolute figures drift from machine to
 // machine and hour to hour, ratios of interleaved measurements much less.
 //
-//	go run ./bench                  every scenario, against the raw limits
+//	go run ./bench                           every scenario, against the raw limits
 //	go run ./bench -only rtt,consume
-//	go run ./bench -peer            beside Apache Kafka (needs java and mvn)
-//	go run ./bench -json out.json   the figures for a machine to read
+//	go run ./bench -peer                     beside Apache Kafka (needs java and mvn)
+//	go run ./bench -html out.html -json out.json
+//	go run ./bench -from out.json -html out.html   draws a saved run again
+//	go run ./bench -check -only e2e,lag      consumers verify every byte they get
 //
-// The load generator is one process with blocking sockets on locked threads; the
-// servers, raw limits included, are processes of their own. CPU is the server
-// process's user and system time from /proc.
+// The generator is one process with few threads, on blocking sockets or an event
+// loop; the servers, raw limits included, are processes of their own, and the ones
+// that are not being measured are stopped. Open-loop latencies count from the time
+// at which the schedule wanted a request sent. CPU is a process's own clock.
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// run is one invocation: where things are, what to do, and what came of it.
+// run is one invocation: where things are, and what to do.
 type run struct {
-	binary  string
-	dir     string
-	peer    bool
-	rounds  int
-	results []result
+	binary   string
+	dir      string
+	peer     bool
+	check    bool
+	rounds   int
+	seconds  float64
+	scale    float64
+	sets     list
+	kafka    *server // lives through the run, so that its compilers are warm
+	cleanups []func()
 }
 
-// result is one figure: what was measured, on whom, and beside what.
-type result struct {
-	Scenario string  `json:"scenario"`
-	Figure   string  `json:"figure"`
-	Ours     float64 `json:"ours"`
-	Beside   string  `json:"beside"`
-	Other    float64 `json:"other"`
-	Ratio    float64 `json:"ratio"`
-	Unit     string  `json:"unit"`
-	Goal     string  `json:"goal,omitempty"`
-	Met      *bool   `json:"met,omitempty"`
+// list is a flag that may be repeated.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, " ") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+// scenario is one experiment.
+type scenario struct {
+	name, title, about string
+	run                func(*scene) error
 }
 
-// goal is a bound on a ratio or on a figure of ours.
-type goal struct {
-	atMost, atLeast float64
+// report is a whole run: what the JSON file holds, and the HTML is drawn from.
+type report struct {
+	Begun    time.Time         `json:"begun"`
+	Seconds  float64           `json:"seconds"`
+	Command  string            `json:"command"`
+	Machine  machine           `json:"machine"`
+	Versions map[string]string `json:"versions"`
+	Scenes   []*scene          `json:"scenarios"`
 }
 
-func (g goal) String() string {
-	switch {
-	case g.atMost > 0:
-		return fmt.Sprintf("<= %g", g.atMost)
-	case g.atLeast > 0:
-		return fmt.Sprintf(">= %g", g.atLeast)
-	}
-	return ""
-}
-
-// report keeps and prints one figure. Where other is 0 the goal is on ours.
-func (r *run) report(scenario, figure string, ours float64, beside string, other float64, unit string, g goal) {
-	res := result{Scenario: scenario, Figure: figure, Ours: ours, Beside: beside, Other: other, Unit: unit, Goal: g.String()}
-	judged := ours
-	if other > 0 {
-		res.Ratio = ours / other
-		judged = res.Ratio
-	}
-	r.judge(&res, judged, g)
-}
-
-// reportRatio is report for a ratio that was computed pair by pair.
-func (r *run) reportRatio(scenario, figure string, ours float64, beside string, other, ratio float64, unit string, g goal) {
-	res := result{Scenario: scenario, Figure: figure, Ours: ours, Beside: beside, Other: other, Ratio: ratio, Unit: unit, Goal: g.String()}
-	r.judge(&res, ratio, g)
-}
-
-func (r *run) judge(res *result, judged float64, g goal) {
-	verdict := ""
-	if g != (goal{}) {
-		met := (g.atMost == 0 || judged <= g.atMost) && (g.atLeast == 0 || judged >= g.atLeast)
-		res.Met = &met
-		verdict = "met"
-		if !met {
-			verdict = "NOT met"
-		}
-	}
-	r.results = append(r.results, *res)
-	other, ratio := "", ""
-	if res.Beside != "" {
-		other = fmt.Sprintf("%s %.4g", res.Beside, res.Other)
-		ratio = fmt.Sprintf("x %.2f", res.Ratio)
-	}
-	fmt.Printf("%-12s %-26s %10.4g %-8s %-30s %-8s %-8s %s\n", res.Scenario, res.Figure, res.Ours, res.Unit, other, ratio, res.Goal, verdict)
-}
-
-// scenarios in the order in which they run.
-var scenarios = []struct {
-	name string
-	run  func(*run) error
-}{
-	{"rtt", (*run).roundTrip},
-	{"spin", (*run).roundTripSpinning},
-	{"throughput", (*run).throughput},
-	{"consume", (*run).consume},
-	{"start", (*run).startUp},
+func init() {
+	// The main goroutine starts all servers; see deathSignal.
+	runtime.LockOSThread()
 }
 
 func main() {
@@ -112,44 +77,192 @@ func main() {
 		return
 	}
 	r := &run{}
-	only := flag.String("only", "", "comma-separated scenarios: rtt, spin, throughput, consume, start")
-	out := flag.String("json", "", "write the figures to this file")
+	only := flag.String("only", "", "comma-separated scenarios: "+strings.Join(scenarioNames(), ", "))
+	jsonFile := flag.String("json", "", "write everything to this `FILE`, for a machine to read")
+	htmlFile := flag.String("html", "", "write a report with plots to this `FILE`")
+	from := flag.String("from", "", "measure nothing, report what this JSON `FILE` of an earlier run has")
 	flag.StringVar(&r.binary, "binary", "bin/slipstream", "the broker to measure")
-	flag.StringVar(&r.dir, "dir", "", "where data directories go (default: a temporary directory)")
+	flag.StringVar(&r.dir, "dir", "", "where data directories go, on the file system to measure (default: a temporary directory)")
 	flag.BoolVar(&r.peer, "peer", false, "measure Apache Kafka beside it")
-	flag.IntVar(&r.rounds, "rounds", 15, "interleaved rounds of each pair")
+	flag.BoolVar(&r.check, "check", false, "consumers verify every byte, offset and CRC; the figures mean less")
+	flag.IntVar(&r.rounds, "rounds", 7, "interleaved rounds of each comparison")
+	flag.Float64Var(&r.seconds, "seconds", 2, "seconds of a round of open-loop load; the scenario lag takes twice as many")
+	flag.Float64Var(&r.scale, "scale", 0.25, "size of the scenario lag: 1 is a topic of 13 GB beside 1.25 GB of page cache")
+	flag.Var(&r.sets, "set", "a setting of slipstream, `NAME=VALUE`; may be repeated")
 	flag.Parse()
-	if err := r.all(*only, *out); err != nil {
+	if err := r.main(*only, *from, *jsonFile, *htmlFile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func (r *run) all(only, out string) error {
-	if r.dir == "" {
-		dir, err := os.MkdirTemp("", "slipstream-bench")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		r.dir = dir
+// main measures, or reads what was measured, and writes what was asked for.
+func (r *run) main(only, from, jsonFile, htmlFile string) error {
+	var found *report
+	var err error
+	if from != "" {
+		found, err = readReport(from)
+	} else {
+		found, err = r.all(only)
 	}
-	wanted := strings.Split(only, ",")
-	fmt.Printf("%s\n%-12s %-26s %10s %-8s %-30s %-8s %-8s\n", describeMachine(), "scenario", "figure", "ours", "", "beside", "ratio", "goal")
-	for _, s := range scenarios {
-		if only != "" && !slices.Contains(wanted, s.name) {
-			continue
-		}
-		if err := s.run(r); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-	}
-	if out == "" {
-		return nil
-	}
-	b, err := json.MarshalIndent(map[string]any{"machine": describeMachine(), "results": r.results}, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(b, '\n'), 0o644)
+	if err := found.write(jsonFile, htmlFile); err != nil {
+		return err
+	}
+	return found.failures()
+}
+
+func (r *run) all(only string) (*report, error) {
+	wanted := strings.Split(only, ",")
+	for _, name := range wanted {
+		if only != "" && !slices.Contains(scenarioNames(), name) {
+			return nil, fmt.Errorf("there is no scenario %q: there are %s", name, strings.Join(scenarioNames(), ", "))
+		}
+	}
+	if _, err := os.Stat(r.binary); err != nil {
+		return nil, fmt.Errorf("the broker is not there, make build makes it: %w", err)
+	}
+	dir, err := os.MkdirTemp(r.dir, "slipstream-bench-")
+	if err != nil {
+		return nil, err
+	}
+	r.dir = dir
+	r.atEnd(func() { os.RemoveAll(dir) })
+	defer r.cleanUp()
+	r.cleanUpOnSignal()
+	// A thread in the kernel keeps no other waiting.
+	runtime.GOMAXPROCS(runtime.NumCPU() + 8)
+	raiseDescriptors()
+	found := &report{Begun: time.Now().UTC().Truncate(time.Second), Command: strings.Join(append([]string{"bench"}, os.Args[1:]...), " "),
+		Machine: describeMachine(dir), Versions: r.versions()}
+	fmt.Printf("%s\n%-12s %-46s %9s %-9s %-36s %-9s %-10s\n", found.Machine, "scenario", "figure", "ours", "", "beside", "ratio", "goal")
+	for i := range scenarios {
+		if only == "" || slices.Contains(wanted, scenarios[i].name) {
+			found.Scenes = append(found.Scenes, r.play(&scenarios[i]))
+		}
+	}
+	found.Seconds = time.Since(found.Begun).Seconds()
+	found.printSummary()
+	return found, nil
+}
+
+func scenarioNames() (names []string) {
+	for i := range scenarios {
+		names = append(names, scenarios[i].name)
+	}
+	return names
+}
+
+// atEnd remembers what to undo, last first.
+func (r *run) atEnd(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *run) cleanUp() {
+	if r.kafka != nil {
+		r.kafka.stop()
+		r.kafka = nil
+	}
+	for len(r.cleanups) > 0 {
+		last := len(r.cleanups) - 1
+		f := r.cleanups[last]
+		r.cleanups = r.cleanups[:last]
+		f()
+	}
+}
+
+// cleanUpOnSignal leaves nothing behind when the run is interrupted: the servers
+// end with the process (deathSignal), files and cgroups are removed here.
+func (r *run) cleanUpOnSignal() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		for i := len(r.cleanups) - 1; i >= 0; i-- {
+			r.cleanups[i]()
+		}
+		os.Exit(130)
+	}()
+}
+
+func readReport(path string) (*report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	found := &report{}
+	if err := json.Unmarshal(b, found); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return found, nil
+}
+
+func (found *report) write(jsonFile, htmlFile string) error {
+	if jsonFile != "" {
+		b, err := json.MarshalIndent(found, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := writeFile(jsonFile, append(b, '\n')); err != nil {
+			return err
+		}
+	}
+	if htmlFile != "" {
+		b, err := found.html()
+		if err != nil {
+			return err
+		}
+		if err := writeFile(htmlFile, b); err != nil {
+			return err
+		}
+		fmt.Println("report:", htmlFile)
+	}
+	return nil
+}
+
+func writeFile(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
+}
+
+// failures are the scenarios that did not come to their end. Goals that are not met
+// are findings, not failures.
+func (found *report) failures() error {
+	var all []error
+	for _, s := range found.Scenes {
+		if s.Failed != "" {
+			all = append(all, fmt.Errorf("%s: %s", s.Name, s.Failed))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// printSummary counts the goals and names those that are not met.
+func (found *report) printSummary() {
+	met, missed, doubtful := 0, 0, 0
+	var lines []string
+	for _, s := range found.Scenes {
+		for i := range s.Figures {
+			f := &s.Figures[i]
+			switch f.verdict() {
+			case "met":
+				met++
+			case "NOT met":
+				missed++
+			case "in doubt":
+				doubtful++
+			default:
+				continue
+			}
+			if f.verdict() != "met" {
+				lines = append(lines, fmt.Sprintf("  %-12s %s: %s, goal %s %s", s.Name, f.Name, f.judged(), f.Goal, f.Invalid))
+			}
+		}
+	}
+	fmt.Printf("\n%d goals met, %d not met, %d in doubt, in %.0f s\n", met, missed, doubtful, found.Seconds)
+	for _, l := range lines {
+		fmt.Println(l)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,106 +11,142 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // server is a process under measurement, listening on a loopback port.
 type server struct {
-	name string
-	cmd  *exec.Cmd
-	port int
-	dir  string
+	cmd    *exec.Cmd
+	port   int
+	dir    string        // its data
+	ready  time.Duration // from exec to readiness
+	said   *tail         // the end of what it wrote to standard error
+	paused bool
 }
+
+// deathSignal makes a server end with the bench. It is bound to the thread that
+// starts the server: the main goroutine, which is locked to the main thread.
+var deathSignal = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 
 // startRaw runs one of raw.go's servers.
 func startRaw(args ...string) (*server, error) {
 	cmd := exec.Command("/proc/self/exe", append([]string{"raw"}, args...)...)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = deathSignal
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
+	begun := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return nil, fmt.Errorf("raw server said nothing: %w", err)
+		return nil, fmt.Errorf("the raw server said nothing: %w", err)
 	}
 	port, err := strconv.Atoi(strings.TrimSpace(line))
-	return &server{name: "raw", cmd: cmd, port: port}, err
+	return &server{cmd: cmd, port: port, ready: time.Since(begun)}, err
 }
 
 var listening = regexp.MustCompile(`listening on \S*:(\d+)`)
 
-// startBroker runs slipstream on a fresh (or the given) data directory.
-func (r *run) startBroker(dir string, args ...string) (*server, time.Duration, error) {
-	if dir == "" {
-		var err error
-		if dir, err = os.MkdirTemp(r.dir, "data"); err != nil {
-			return nil, 0, err
-		}
-	}
+// startBroker runs slipstream on a data directory, in a memory cgroup if there is one.
+func (r *run) startBroker(dir string, group *memoryCgroup, args ...string) (*server, error) {
 	args = append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0"}, args...)
+	for _, set := range r.sets {
+		args = append(args, "--set", set)
+	}
 	cmd := exec.Command(r.binary, args...)
+	cmd.SysProcAttr = deathSignal
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	begun := time.Now()
 	if err := cmd.Start(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	s := &server{name: "slipstream", cmd: cmd, dir: dir}
-	var said bytes.Buffer
+	s := &server{cmd: cmd, dir: dir, said: &tail{}}
+	if err := group.add(cmd.Process.Pid); err != nil {
+		s.stop()
+		return nil, err
+	}
 	lines := bufio.NewReader(stderr)
 	for s.port == 0 {
 		line, err := lines.ReadString('\n')
-		said.WriteString(line)
+		s.said.Write([]byte(line))
 		if m := listening.FindStringSubmatch(line); m != nil {
 			s.port, _ = strconv.Atoi(m[1])
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("the broker ended before it listened: %s", said.String())
+			cmd.Wait()
+			return nil, fmt.Errorf("the broker ended before it listened: %s", s.said)
 		}
 	}
-	took := time.Since(begun)
-	go io.Copy(io.Discard, lines)
-	return s, took, nil
+	s.ready = time.Since(begun)
+	go io.Copy(s.said, lines)
+	return s, nil
 }
 
-func (s *server) stop() {
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// pause stops the process until resume, so that it takes nothing from the one
+// that is being measured.
+func (s *server) pause() {
+	if s == nil {
+		return
+	}
+	s.paused = true
+	s.cmd.Process.Signal(syscall.SIGSTOP)
+}
+
+func (s *server) resume() {
+	if s != nil && s.paused {
+		s.cmd.Process.Signal(syscall.SIGCONT)
+		s.paused = false
+	}
+}
+
+// stop ends the process and says how, if not cleanly.
+func (s *server) stop() error {
+	s.resume()
 	s.cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() { s.cmd.Wait(); close(done) }()
+	done := make(chan error, 1)
+	go func() { done <- s.cmd.Wait() }()
 	select {
-	case <-done:
-	case <-time.After(15 * time.Second):
+	case err := <-done:
+		return err
+	case <-time.After(20 * time.Second):
 		s.cmd.Process.Kill()
 		<-done
+		return errors.New("it had to be killed")
 	}
 }
 
-// cpuSeconds is the process's user and system time so far.
+// cpuSeconds is the process's user and system time so far, of all its threads
+// that are and were: its CPU clock, in nanoseconds where /proc counts in ticks.
 func (s *server) cpuSeconds() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
+	if s == nil {
+		return 0 // the generator does it itself
+	}
+	var ts unix.Timespec
+	const perProcess = 2 // CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it
+	if unix.ClockGettime(int32(^s.pid()<<3|perProcess), &ts) != nil {
 		return 0
 	}
-	// Fields 14 and 15, counted behind the name in parentheses.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / 100 // USER_HZ
+	return float64(ts.Nano()) / 1e9
 }
 
 // residentMB is the process's resident memory.
 func (s *server) residentMB() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.pid()))
 	if err != nil {
 		return 0
 	}
@@ -117,29 +154,38 @@ func (s *server) residentMB() float64 {
 	return pages * float64(os.Getpagesize()) / (1 << 20)
 }
 
-func (s *server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-func describeMachine() string {
-	var u syscall.Utsname
-	syscall.Uname(&u)
-	var release []byte
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		release = append(release, byte(c))
-	}
-	model := "unknown processor"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if m := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(b); m != nil {
-			model = string(m[1])
-		}
-	}
-	return fmt.Sprintf("%d processors (%s), Linux %s, %s", runtime.NumCPU(), model, release, runtime.Version())
+// threads is how many the process has.
+func (s *server) threads() int {
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.pid()))
+	return len(tasks)
 }
 
-// segmentFiles lists the .log files below a data directory.
+func (s *server) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// segmentFiles lists the .log files of a topic below a data directory.
 func segmentFiles(dir, topic string) []string {
 	files, _ := filepath.Glob(filepath.Join(dir, topic+"-*", "*.log"))
 	return files
+}
+
+// tail keeps the last kibibytes of what is written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if len(t.b) > 8192 {
+		t.b = bytes.Clone(t.b[len(t.b)-4096:])
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
 }

@@ -11,96 +11,154 @@ import (
 )
 
 // The raw limits: the least a server can do for the same bytes on the wire. Each
-// is one process, one connection at a time, blocking system calls.
+// is one process and one thread.
 //
-//	echo      read in bytes, write out bytes          (a produce round trip)
-//	sink      read in bytes, pwrite them, write out   (produce throughput)
-//	sendfile  read in bytes, sendfile out bytes       (consume)
+//	echo      read in bytes, write out bytes                  (a produce round trip)
+//	sink      read in bytes, pwrite them, write out bytes     (produce throughput)
+//	sendfile  read in bytes, sendfile out bytes               (consume)
+//	many      echo on any number of connections, by epoll     (connections, open loops)
+//	fanout    append what is produced, sendfile it to all     (fan-out; see rawFanout)
+//
+// The first three serve one connection at a time with blocking system calls.
 func rawServer(args []string) {
 	f := flag.NewFlagSet("raw", flag.ExitOnError)
-	kind := f.String("kind", "echo", "echo, sink or sendfile")
-	in := f.Int("in", 0, "bytes of a request")
-	out := f.Int("out", 0, "bytes of a response")
-	spin := f.Bool("spin", false, "poll instead of blocking in receive")
-	file := f.String("file", "", "the file of sink and sendfile")
+	var s rawLimit
+	f.StringVar(&s.kind, "kind", "echo", "echo, sink, sendfile, many or fanout")
+	f.IntVar(&s.in, "in", 0, "bytes of a request")
+	f.IntVar(&s.out, "out", 0, "bytes of a response")
+	f.BoolVar(&s.spin, "spin", false, "poll instead of blocking in receive")
+	f.StringVar(&s.path, "file", "", "the file of sink, sendfile and fanout")
+	f.StringVar(&s.topic, "topic", "", "the topic that fanout's responses name")
+	f.IntVar(&s.records, "records", 1, "the records of a batch of fanout")
 	f.Parse(args)
 	runtime.LockOSThread()
-	fmt.Fprintln(os.Stderr, "raw:", serveRaw(*kind, *in, *out, *spin, *file))
+	if s.kind == "tracepoint" {
+		if err := printTracepoint(s.path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	raiseDescriptors()
+	fmt.Fprintln(os.Stderr, "raw:", s.serve())
 	os.Exit(1)
 }
 
-// serveRaw serves until something fails.
-func serveRaw(kind string, in, out int, spin bool, path string) error {
+// rawLimit is one such server.
+type rawLimit struct {
+	kind    string
+	in, out int
+	spin    bool
+	path    string
+	topic   string
+	records int
+
+	file     *os.File
+	request  []byte
+	response []byte
+}
+
+// serve serves until something fails. It prints the port that it listens on.
+func (s *rawLimit) serve() error {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr().(*net.TCPAddr).Port)
 	lf, err := l.(*net.TCPListener).File()
 	if err != nil {
 		return err
 	}
-	var file *os.File
-	if path != "" {
-		if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	unix.SetNonblock(int(lf.Fd()), false)
+	if s.path != "" {
+		if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
 			return err
 		}
 	}
-	unix.SetNonblock(int(lf.Fd()), false)
+	s.request, s.response = make([]byte, s.in), make([]byte, s.out)
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	switch s.kind {
+	case "many":
+		return s.serveMany(int(lf.Fd()))
+	case "fanout":
+		return s.serveFanout(int(lf.Fd()))
+	}
 	for {
-		c, _, err := unix.Accept(int(lf.Fd()))
+		c, err := accept(int(lf.Fd()))
 		if err != nil {
 			return err
 		}
-		unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		serveRawConn(c, kind, make([]byte, in), make([]byte, out), spin, file)
+		s.serveOne(c)
 		unix.Close(c)
 	}
 }
 
-func serveRawConn(c int, kind string, in, out []byte, spin bool, file *os.File) {
+func accept(listener int) (int, error) {
+	for {
+		c, _, err := unix.Accept(listener)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil {
+			unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		}
+		return c, err
+	}
+}
+
+// serveOne serves one connection until it ends.
+func (s *rawLimit) serveOne(c int) {
 	var at, size int64
-	if info, err := file.Stat(); err == nil {
+	if s.kind == "sink" {
+		s.file.Truncate(0) // an append brings in pages; writing over old ones does not
+	}
+	if info, err := s.file.Stat(); err == nil {
 		size = info.Size()
 	}
-	for {
-		if !readRaw(c, in, spin) {
-			return
-		}
-		switch kind {
+	for s.read(c) {
+		switch s.kind {
 		case "sink":
-			if _, err := unix.Pwrite(int(file.Fd()), in, at); err != nil {
+			if _, err := unix.Pwrite(int(s.file.Fd()), s.request, at); err != nil {
 				return
 			}
-			at += int64(len(in))
+			at += int64(s.in)
 		case "sendfile":
 			// On through the file, as the consumer beside it goes through its log: the
 			// same bytes over and over would come from the processor's cache.
-			if at+int64(len(out)) > size {
+			if at+int64(s.out) > size {
 				at = 0
 			}
-			for left := len(out); left > 0; {
-				n, err := unix.Sendfile(c, int(file.Fd()), &at, left)
-				if err != nil || n == 0 {
-					return
-				}
-				left -= n
+			if !sendFile(c, int(s.file.Fd()), &at, s.out) {
+				return
 			}
 			continue
 		}
-		if _, err := unix.Write(c, out); err != nil {
+		if _, err := unix.Write(c, s.response); err != nil {
 			return
 		}
 	}
 }
 
-// readRaw fills b. Spinning, it never sleeps in the kernel.
-func readRaw(c int, b []byte, spin bool) bool {
+func sendFile(c, file int, at *int64, n int) bool {
+	for n > 0 {
+		sent, err := unix.Sendfile(c, file, at, n)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || sent == 0 {
+			return false
+		}
+		n -= sent
+	}
+	return true
+}
+
+// read fills the request. Spinning, it never sleeps in the kernel.
+func (s *rawLimit) read(c int) bool {
 	flags := 0
-	if spin {
+	if s.spin {
 		flags = unix.MSG_DONTWAIT
 	}
-	for len(b) > 0 {
+	for b := s.request; len(b) > 0; {
 		n, _, err := unix.Recvfrom(c, b, flags)
 		if err == unix.EAGAIN || err == unix.EINTR {
 			continue
