@@ -1,5 +1,35 @@
 package reactor
 
+// Gauges are what a core holds now, beside what is now in Counters.
+type Gauges struct {
+	ArenaBytes      int // in blocks not yet released, buffers of quiet connections excepted
+	ArenaMapped     int // counted against the limit
+	ArenaLimit      int
+	ArenaPeak       int // the most in blocks at once
+	BuffersProvided int // of quiet connections
+	BuffersAtHome   int // of these, free
+	OpsInFlight     int // requests that the ring has not completed
+	MailWaiting     int // messages from other cores not yet delivered
+	MailSpilled     int // messages to other cores that found no room yet
+	JobsOpen        int // offloaded and not yet completed
+	JobsSpilled     int // of these, found the helpers full
+}
+
+// Gauges tells what the core holds now. It is called on the core.
+func (c *Core) Gauges() Gauges {
+	g := Gauges{
+		ArenaBytes: c.Arena.inUse, ArenaMapped: c.Arena.mapped, ArenaLimit: c.Arena.limit, ArenaPeak: c.Arena.peak,
+		OpsInFlight: c.ops.inFlight, MailSpilled: c.spilled, JobsOpen: c.jobs, JobsSpilled: c.jobSpill.len(),
+	}
+	if c.provided != nil {
+		g.BuffersProvided, g.BuffersAtHome = len(c.provided.blocks), c.provided.home
+	}
+	for _, box := range c.inboxes {
+		g.MailWaiting += int(box.tail.Load() - box.head.Load())
+	}
+	return g
+}
+
 // Counters are a core's plain counters, written by its thread only. They are
 // totals since the start, except where "now" is said.
 type Counters struct {

@@ -106,6 +106,9 @@ func (s *Store) OpenFiles() int { return s.files.open }
 // Partitions is the number of partitions adopted.
 func (s *Store) Partitions() int { return len(s.partitions) }
 
+// Partition is the i-th of them. When one leaves, the last takes its place.
+func (s *Store) Partition(i int) *Partition { return s.partitions[i] }
+
 // Adopt makes p one of this core's partitions. Whoever made p must not touch it any more.
 func (s *Store) Adopt(p *Partition) {
 	p.store = s

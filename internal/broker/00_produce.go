@@ -319,6 +319,9 @@ func (op *produceOp) account() {
 	r.Spent(reactor.StageLocal, t.written)
 	r.Spent(reactor.StageRemote, t.answered)
 	r.Spent(reactor.StageQueue, op.home.core.Clock)
+	for i := range op.parts {
+		op.home.countProduce(&op.parts[i])
+	}
 }
 
 // finishProduce responds, or for acks=0 closes the connection if anything was

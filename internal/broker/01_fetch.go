@@ -274,6 +274,9 @@ func (op *fetchOp) respond() {
 		op.limit()
 		op.headerBytes = op.choose()
 		op.chosen = true
+		for i := range op.parts {
+			s.countFetch(&op.parts[i])
+		}
 	} else {
 		op.req.Spent(reactor.StageQueue, s.core.Clock) // it found no memory before
 	}

@@ -39,10 +39,32 @@ type Broker struct {
 	shards   []*Shard
 	cores    []*reactor.Core
 	report   Report
+	state    atomic.Int32 // a State
 	quiet    atomic.Int32 // cores without connections, while stopping
 	resigned atomic.Bool  // this node is out of service: cores may close
 	failure  atomic.Pointer[error]
 	onFatal  func()
+}
+
+// State is how far the broker has come, in Kafka's numbers.
+type State int32
+
+// The states that a broker of ours goes through.
+const (
+	StateStarting     State = 1
+	StateRunning      State = 3
+	StateShuttingDown State = 6 // told to stop: PENDING_CONTROLLED_SHUTDOWN
+	StateStopped      State = 7 // its cores have: SHUTTING_DOWN
+)
+
+// State may be asked by any goroutine.
+func (b *Broker) State() State { return State(b.state.Load()) }
+
+// Watcher looks at a broker from outside, as metrics do. Watch is called when its
+// cores are about to run; an error keeps the broker from starting. What it returns
+// is called when they have stopped.
+type Watcher interface {
+	Watch(b *Broker) (stop func(), err error)
 }
 
 // fatal stops the broker for an error that it cannot go on after.

@@ -19,6 +19,8 @@ type api struct {
 	// by kmsg into a call.
 	hot  func(s *Shard, r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition
 	cold func(s *Shard, c *call)
+
+	place int // in apis
 }
 
 // apis is what is served, in the order in which ApiVersions lists it.
@@ -49,6 +51,7 @@ func init() {
 		{key: 75, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDescribeTopicPartitions},
 	}
 	for i := range apis {
+		apis[i].place = i
 		apiByKey[apis[i].key] = &apis[i]
 	}
 }
@@ -88,7 +91,7 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 		}
 		return s.refuse(r, "unsupported request version")
 	}
-	s.requests[h.APIKey]++
+	s.requests[row.place][h.Version]++
 	r.Kind = kindOf(h.APIKey)
 	if row.hot != nil {
 		return row.hot(s, r, h, body)
@@ -113,7 +116,7 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 // is counted and, at debug level, logged.
 func (s *Shard) refuse(r *reactor.Request, reason string) reactor.Disposition {
 	r.Kind = 0
-	s.refused[reason]++
+	s.countRefusal(reason)
 	s.broker.log.Debug("closing a connection", "peer", r.Conn.Peer, "reason", reason)
 	conn := r.Conn
 	r.FinishSilent()

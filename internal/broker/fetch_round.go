@@ -133,7 +133,9 @@ func (op *fetchOp) start() { op.send(false) }
 
 // send takes every visit to its owner, to plan or, if park, to wait there.
 func (op *fetchOp) send(park bool) {
-	op.parking, op.woken = park, false
+	if op.parking, op.woken = park, false; park {
+		op.home.parkedFetches++
+	}
 	op.away = 1
 	for i := range op.visits {
 		v := &op.visits[i]
@@ -282,6 +284,7 @@ func (op *fetchOp) back() {
 		return
 	}
 	if op.parking {
+		op.home.parkedFetches--
 		op.send(false) // the timer runs on: max.wait.ms is for the whole fetch
 		return
 	}

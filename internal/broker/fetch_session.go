@@ -146,6 +146,7 @@ func (s *fetchSession) unlink(p *fetchPartition) {
 type sessionCache struct {
 	slots          int
 	partitions     int // of all sessions, as they began
+	evicted        uint64
 	sessions       map[int32]*fetchSession
 	oldest, newest *fetchSession
 	random         func([]byte)
@@ -185,6 +186,7 @@ func (c *sessionCache) admit(s *fetchSession, nowMillis int64) bool {
 			return false
 		}
 		c.remove(c.oldest.id)
+		c.evicted++
 	}
 	var b [4]byte
 	for s.id == noSession || c.sessions[s.id] != nil {

@@ -31,6 +31,9 @@ type topicState struct {
 	rules          protocol.Rules // what a produced batch is checked against
 
 	minInsyncReplicas int
+
+	counters TopicCounters
+	listed   int // place in the shard's list
 }
 
 // grow notes that the topic has n partitions.
@@ -124,7 +127,8 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 }
 
 func (s *Shard) addTopic(id protocol.UUID, name string) *topicState {
-	t := &topicState{id: id, name: name, nameBytes: []byte(name)}
+	t := &topicState{id: id, name: name, nameBytes: []byte(name), listed: len(s.topicList)}
+	s.topicList = append(s.topicList, t)
 	s.topics[id] = t
 	s.topicsByName[name] = t
 	s.configure(t)
@@ -188,6 +192,10 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 	}
 	delete(s.topics, id)
 	delete(s.topicsByName, t.name)
+	last := len(s.topicList) - 1
+	s.topicList[t.listed], s.topicList[last].listed = s.topicList[last], t.listed
+	s.topicList[last] = nil
+	s.topicList = s.topicList[:last]
 	for i := 0; i < t.partitions; i++ {
 		key := partitionKey{id, int32(i)}
 		h := s.hosted[key]

@@ -54,6 +54,7 @@ func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Brok
 		nodeID:     s.NodeID,
 		autoCreate: s.AutoCreateTopics, fetchMaxBytes: s.FetchMaxBytes, fetchSessionSlots: s.FetchSessionSlots / max(s.Cores, 1),
 	}
+	b.state.Store(int32(StateStarting))
 	begun := k.Monotonic()
 	if err := b.open(helpers); err != nil {
 		b.release()

@@ -20,6 +20,14 @@ func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, l
 	if err != nil {
 		return err
 	}
+	if s.Watcher != nil {
+		stop, err := s.Watcher.Watch(b)
+		if err != nil {
+			b.release()
+			return err
+		}
+		defer stop()
+	}
 	stopped := make(chan struct{}) // a fatal error
 	var once sync.Once
 	b.onFatal = func() { once.Do(func() { close(stopped) }) }
@@ -57,6 +65,7 @@ func (b *Broker) Report() Report {
 
 // drainAll asks every core to stop.
 func (b *Broker) drainAll() {
+	b.state.Store(int32(StateShuttingDown))
 	for _, c := range b.cores {
 		c.Inject(&drainCore{b})
 	}
@@ -75,6 +84,7 @@ func (b *Broker) Drain() { b.drainAll() }
 // after a clean end, the marker that says so.
 func (b *Broker) Finish(clean bool) error {
 	defer b.release()
+	b.state.Store(int32(StateStopped))
 	var all []storage.Checkpoint
 	for _, s := range b.shards {
 		all = s.store.Checkpoints(all)
@@ -195,6 +205,7 @@ func (b *Broker) openDoors(ready func()) {
 			left--
 			if left == 0 {
 				b.listeners = nil // the cores' now
+				b.state.Store(int32(StateRunning))
 				ready()
 				first.startCheckpoints()
 			}

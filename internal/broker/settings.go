@@ -47,6 +47,9 @@ type Settings struct {
 
 	Topics TopicSettings
 
+	// Watcher looks at the broker from outside; nil: nobody does.
+	Watcher Watcher
+
 	// Observers gives each core its observer of the page cache; nil: nobody looks.
 	Observers func(core int) reactor.CacheObserver
 }

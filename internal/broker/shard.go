@@ -36,9 +36,15 @@ type Shard struct {
 	freeProduce       *produceOp
 	freeFetch         *fetchOp
 
-	requests [apiKeys]uint64
-	refused  map[string]uint64
-	closing  closing
+	requests      []RequestCounts // by place in apis
+	refused       []RefusalCount
+	counters      TopicCounters // of all topics
+	produceErrors ErrorCounts
+	fetchErrors   ErrorCounts
+	parkedFetches int
+
+	topicList []*topicState // in no order
+	closing   closing
 }
 
 func newShard(b *Broker) *Shard {
@@ -49,7 +55,7 @@ func newShard(b *Broker) *Shard {
 		topicsByName: make(map[string]*topicState),
 		hosted:       make(map[partitionKey]*hosted),
 		sessions:     newSessionCache(b.fetchSessionSlots, b.kernel.Random),
-		refused:      make(map[string]uint64),
+		requests:     make([]RequestCounts, len(apis)),
 	}
 }
 

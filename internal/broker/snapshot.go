@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"slipstream/reactor"
+	"slipstream/storage"
+)
+
+// A snapshot is a core's figures for somebody outside. The core copies them a
+// bounded slice a turn, so that a scrape never holds requests up:
+//
+//	Ask --inject--> counters -> one API key's times -> ... -> partitions -> topics -> done
+//	                   ^   a message of the core to itself: a turn between   |
+//	                   +------------------- no room: Ask again --------------+
+//
+// Between Ask and done the snapshot is the core's. Its slices are made by who
+// asks: a core with more to tell than there is room for hands the snapshot back
+// and is asked to go on.
+
+// The most that is copied in one turn: some 32 KiB.
+const (
+	partitionsPerSlice = 256
+	segmentsPerSlice   = 4096 // summed up
+	topicsPerSlice     = 256
+)
+
+// CoreSnapshot is what one core tells. The lists hold what was there all the
+// while; what changed places meanwhile may be there twice.
+type CoreSnapshot struct {
+	Counters  reactor.Counters
+	Gauges    reactor.Gauges
+	Storage   storage.StoreStats
+	OpenFiles int
+	TurnTimes reactor.Histogram
+
+	Times    [reactor.RequestKinds]*reactor.RequestTimes // by API key plus 1; nil: no such request yet
+	Requests [apiKeys]*RequestCounts                     // by API key; nil: not served
+	Produce  ErrorCounts
+	Fetch    ErrorCounts
+	Refused  []RefusalCount
+
+	All        TopicCounters // topics that are no more included
+	Topics     []TopicFigures
+	Partitions []PartitionFigures
+
+	ParkedFetches        int
+	FetchSessions        int
+	FetchPartitions      int // of all sessions
+	FetchSessionsEvicted uint64
+	MetadataOffset       int64 // of the last record of the image; the same on all cores, sooner or later
+
+	// LongestSliceNanos is the longest that a slice took the core; Slices how many
+	// there were.
+	LongestSliceNanos int64
+	Slices            int
+	// At is the core's Clock when the last slice was copied.
+	At int64
+
+	shard *Shard
+	done  func(more bool)
+	step  snapshotStep
+	key   int
+	index int
+}
+
+type snapshotStep uint8
+
+const (
+	snapshotCounters snapshotStep = iota
+	snapshotTimes
+	snapshotPartitions
+	snapshotTopics
+	snapshotDone
+)
+
+// Ask has a core fill a snapshot. done is called on the core: it must not block.
+// more says that there was not enough room in Partitions or Topics, whose
+// capacities are the most that is copied: make more and call Continue. Ask
+// returns false when the core has stopped or cannot take a message.
+func (b *Broker) Ask(core int, s *CoreSnapshot, done func(more bool)) bool {
+	s.shard, s.done = b.shards[core], done
+	s.step, s.key, s.index, s.Slices, s.LongestSliceNanos = snapshotCounters, 0, 0, 0, 0
+	s.Partitions, s.Topics = s.Partitions[:0], s.Topics[:0]
+	return s.Continue()
+}
+
+// Continue has the core go on with a snapshot that it handed back.
+func (s *CoreSnapshot) Continue() bool { return s.shard.core.Inject(s) }
+
+// Deliver implements reactor.Message: it copies the next slice.
+func (s *CoreSnapshot) Deliver(c *reactor.Core) {
+	begun := c.ReadClock()
+	room := true
+	switch s.step {
+	case snapshotCounters:
+		s.copyCounters()
+		s.step = snapshotTimes
+	case snapshotTimes:
+		s.copyTimes()
+	case snapshotPartitions:
+		room = s.copyPartitions()
+	case snapshotTopics:
+		room = s.copyTopics()
+	}
+	s.Slices++
+	s.At = c.ReadClock()
+	s.LongestSliceNanos = max(s.LongestSliceNanos, s.At-begun)
+	if room && s.step != snapshotDone {
+		c.Send(c, s)
+		return
+	}
+	s.done(!room)
+}
+
+func (s *CoreSnapshot) copyCounters() {
+	h := s.shard
+	c := h.core
+	s.Counters, s.Gauges, s.TurnTimes = c.Stats, c.Gauges(), c.TurnTimes
+	s.Storage, s.OpenFiles = h.store.Stats, h.store.OpenFiles()
+	s.Produce, s.Fetch = h.produceErrors, h.fetchErrors
+	s.Refused = append(s.Refused[:0], h.refused...)
+	s.All = h.counters
+	s.ParkedFetches = h.parkedFetches
+	s.FetchSessions, s.FetchPartitions, s.FetchSessionsEvicted = len(h.sessions.sessions), h.sessions.partitions, h.sessions.evicted
+	s.MetadataOffset = h.metadataOffset
+	for i := range apis {
+		key := apis[i].key
+		if s.Requests[key] == nil {
+			s.Requests[key] = new(RequestCounts) // once
+		}
+		*s.Requests[key] = h.requests[i]
+	}
+}
+
+// copyTimes copies the times of the next kind of request that there were any of.
+func (s *CoreSnapshot) copyTimes() {
+	for ; s.key < reactor.RequestKinds; s.key++ {
+		if from := s.shard.core.Latency[s.key]; from != nil {
+			if s.Times[s.key] == nil {
+				s.Times[s.key] = new(reactor.RequestTimes) // once
+			}
+			*s.Times[s.key] = *from
+			s.key++
+			return
+		}
+	}
+	s.step, s.index = snapshotPartitions, s.shard.store.Partitions()
+}
+
+// copyPartitions goes through the store's list from its end: one that is taken
+// off the list is replaced by the last, which has been copied already.
+func (s *CoreSnapshot) copyPartitions() (room bool) {
+	store := s.shard.store
+	s.index = min(s.index, store.Partitions())
+	for n, segments := 0, 0; s.index > 0; n++ {
+		if n == partitionsPerSlice || segments > segmentsPerSlice {
+			return true
+		}
+		if len(s.Partitions) == cap(s.Partitions) {
+			return false
+		}
+		s.index--
+		p := store.Partition(s.index)
+		segments += p.Segments()
+		s.Partitions = append(s.Partitions, PartitionFigures{
+			ID: p.ID(), Offsets: p.Offsets(), Bytes: p.Bytes(), Segments: p.Segments(), Failed: p.Failed(),
+		})
+	}
+	s.step, s.index = snapshotTopics, len(s.shard.topicList)
+	return true
+}
+
+// copyTopics goes through the topics in the same way.
+func (s *CoreSnapshot) copyTopics() (room bool) {
+	list := s.shard.topicList
+	s.index = min(s.index, len(list))
+	for n := 0; s.index > 0; n++ {
+		if n == topicsPerSlice {
+			return true
+		}
+		if len(s.Topics) == cap(s.Topics) {
+			return false
+		}
+		s.index--
+		t := list[s.index]
+		s.Topics = append(s.Topics, TopicFigures{
+			Name: t.name, ID: t.id, Partitions: t.partitions, MinInsyncReplicas: t.minInsyncReplicas, Counters: t.counters,
+		})
+	}
+	s.step = snapshotDone
+	return true
+}
