@@ -318,12 +318,12 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 			if as[3].Err != protocol.NONE {
 				t.Fatal(as[3].Err)
 			}
-			got, code := p.Plan(as[0].BaseOffset, 1<<20, true)
+			got, code := r.plan(p, as[0].BaseOffset, 1<<20, true)
 			if code != protocol.NONE || got.Len != 4*len(mem[0]) {
 				t.Fatal(got, code)
 			}
 			got.File.Release()
-			if dup, code := p.Plan(as[0].BaseOffset/2, 1<<10, true); code == protocol.NONE {
+			if dup, code := r.plan(p, as[0].BaseOffset/2, 1<<10, true); code == protocol.NONE {
 				dup.File.Release()
 			}
 		}

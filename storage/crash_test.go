@@ -127,7 +127,7 @@ func readAll(t *testing.T, r *rig, p *Partition) {
 	o := p.Offsets()
 	next := o.LogStart
 	for next < o.HighWatermark {
-		got, code := p.Plan(next, 150, true)
+		got, code := r.plan(p, next, 150, true)
 		if code != protocol.NONE || got.Len == 0 {
 			t.Fatalf("plan at %d: %v, %+v", next, code, got)
 		}
@@ -403,7 +403,7 @@ func TestLeftovers(t *testing.T) {
 		r := newRig(t, StoreOptions{})
 		r.store.Adopt(p)
 		readAll(t, r, p)
-		if got, code := p.Plan(0, 1, true); code != protocol.NONE || got.Pos != 0 || got.Len != len(made.batches[1]) {
+		if got, code := r.plan(p, 0, 1, true); code != protocol.NONE || got.Pos != 0 || got.Len != len(made.batches[1]) {
 			t.Errorf("offset 0, cleaned away, is answered with %+v, %v", got, code)
 		}
 	})
@@ -436,7 +436,7 @@ func TestLogStart(t *testing.T) {
 	if got := r.must(p, spec{}.batch()); got != 100 {
 		t.Errorf("the next append is at %d", got)
 	}
-	if _, code := p.Plan(99, 1000, true); code != protocol.OFFSET_OUT_OF_RANGE {
+	if _, code := r.plan(p, 99, 1000, true); code != protocol.OFFSET_OUT_OF_RANGE {
 		t.Errorf("offset 99: %v", code)
 	}
 }

@@ -11,6 +11,7 @@ import (
 )
 
 const readOnly = syscall.O_RDONLY
+const readWrite = syscall.O_RDWR
 const fileMode = 0o644
 const dirMode = 0o755
 

@@ -62,12 +62,17 @@ func (t *fileTable) get(p *Partition, s *segment, kind fileKind) (*File, error) 
 		}
 		return f, nil
 	}
-	for t.open >= t.limit {
-		t.drop(t.tail)
-	}
 	fd, err := t.openFile(p.path(s.base, fileSuffixes[kind]))
 	if err != nil {
 		return nil, err
+	}
+	return t.add(p, s, kind, fd), nil
+}
+
+// add takes a file in that was just opened.
+func (t *fileTable) add(p *Partition, s *segment, kind fileKind, fd int) *File {
+	for t.open >= t.limit {
+		t.drop(t.tail)
 	}
 	f := &File{fd: fd, kernel: t.kernel, owner: s, kind: kind}
 	f.refs.Store(1)
@@ -75,19 +80,19 @@ func (t *fileTable) get(p *Partition, s *segment, kind fileKind) (*File, error) 
 	t.link(f)
 	t.open++
 	t.opens++
-	return f, nil
+	return f
 }
 
 // openFile opens a file; when the process has no descriptors left, the table gives up half of its own first.
 func (t *fileTable) openFile(path string) (int, error) {
-	fd, err := t.kernel.Open(path, syscall.O_RDWR, 0)
+	fd, err := t.kernel.Open(path, readWrite, 0)
 	if err == nil || t.open == 0 || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return fd, err
 	}
 	for n := (t.open + 1) / 2; n > 0; n-- {
 		t.drop(t.tail)
 	}
-	return t.kernel.Open(path, syscall.O_RDWR, 0)
+	return t.kernel.Open(path, readWrite, 0)
 }
 
 // drop gives up the table's reference.

@@ -27,8 +27,10 @@ type faults struct {
 	// failWrite is asked before each WriteNow: how many bytes to take, and with what error. Nil: all.
 	failWrite func(fd int, n int, off int64) (int, syscall.Errno)
 	failFiles func(op, path string) error // nil: nothing fails
-	paths     map[int]string
-	wall      int64 // nanoseconds; 0: the real clock
+	// resident is asked before each ReadNowait how many of n bytes are in the page cache. Nil: the kernel is.
+	resident func(fd int, n int, off int64) int
+	paths    map[int]string
+	wall     int64 // nanoseconds; 0: the real clock
 }
 
 func newFaults() *faults { return &faults{Kernel: ring.NewLinux(), paths: map[int]string{}} }
@@ -135,6 +137,20 @@ func (f *faults) WriteNow(fd int, iovs []unix.Iovec, off int64) (int, syscall.Er
 	return done, 0
 }
 
+func (f *faults) ReadNowait(fd int, p []byte, off int64) (int, syscall.Errno) {
+	f.mu.Lock()
+	resident := f.resident
+	f.mu.Unlock()
+	if resident == nil {
+		return f.Kernel.ReadNowait(fd, p, off)
+	}
+	n := resident(fd, len(p), off)
+	if n == 0 {
+		return 0, syscall.EAGAIN
+	}
+	return f.Kernel.ReadNow(fd, p[:n], off)
+}
+
 // rig is a core with a store, turned by the test.
 type rig struct {
 	t      testing.TB
@@ -143,6 +159,33 @@ type rig struct {
 	store  *Store
 	blocks []*reactor.Block
 	notes  []string
+
+	helpers holder
+}
+
+// holder works in place, but keeps lookups until the test lets them go.
+type holder struct {
+	hold bool
+	held []func()
+}
+
+// Submit implements reactor.Helpers.
+func (h *holder) Submit(c *reactor.Core, j reactor.Job) bool {
+	work := func() { c.CompleteJob(j.Work(c.Kernel)) }
+	if _, lookup := j.(*Lookup); lookup && h.hold {
+		h.held = append(h.held, work)
+	} else {
+		work()
+	}
+	return true
+}
+
+// letGo does what was kept.
+func (h *holder) letGo() {
+	for _, work := range h.held {
+		work()
+	}
+	h.hold, h.held = false, nil
 }
 
 type storeService struct{ r *rig }
@@ -162,7 +205,7 @@ func newRigOn(t testing.TB, k *faults, o StoreOptions) *rig {
 	t.Helper()
 	runtime.LockOSThread()
 	r := &rig{t: t, kernel: k}
-	r.core = reactor.NewCore(reactor.Config{Kernel: k, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
+	r.core = reactor.NewCore(reactor.Config{Kernel: k, Helpers: &r.helpers, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
 	o.Note = func(m string) { r.notes = append(r.notes, m) }
 	r.store = NewStore(r.core, o)
 	if err := r.core.Start(); err != nil {
@@ -274,6 +317,18 @@ func (r *rig) open(dir string, cfg Config, o OpenOptions) (*Partition, RecoveryR
 	}
 	r.store.Adopt(p)
 	return p, report
+}
+
+// plan is Plan and, where that takes one, the lookup.
+func (r *rig) plan(p *Partition, offset int64, limit int, atLeastOne bool) (Range, protocol.ErrorCode) {
+	r.t.Helper()
+	q := Query{offset, limit, atLeastOne}
+	got, l, code := p.Plan(q, nil)
+	for l != nil {
+		r.until("a lookup is done", l.Done)
+		got, l, code = p.Plan(q, l)
+	}
+	return got, code
 }
 
 // close closes the store and returns what went wrong.

@@ -79,9 +79,9 @@ func floorEntry(entries []indexEntry, k indexKey, limit int64) int {
 	return sort.Search(len(entries), func(i int) bool { return entries[i].key(k) > limit }) - 1
 }
 
-// indexReader reads a piece of an index file: all of p, or it fails.
+// indexReader reads a piece of an index file: all of p, or none.
 type indexReader interface {
-	readIndex(p []byte, off int64) bool
+	readIndex(p []byte, off int64) outcome
 }
 
 // indexWindow is how many entries a search reads at once when it has come close.
@@ -90,12 +90,12 @@ const indexWindow = 256
 // floorOnDisk is floorEntry for the n entries of a file, by binary search. at is the entry's number, -1 if there
 // is none. scratch has room for indexWindow entries. An index that is not in order yields some entry
 // or none: whoever uses one checks what is there.
-func floorOnDisk(r indexReader, scratch []byte, n int, k indexKey, limit int64) (e indexEntry, at int, ok bool) {
+func floorOnDisk(r indexReader, scratch []byte, n int, k indexKey, limit int64) (e indexEntry, at int, o outcome) {
 	lo, hi := 0, n // entries below lo are at most limit, those from hi on larger
 	for hi-lo > indexWindow {
 		mid := int(uint(lo+hi) / 2)
-		if !r.readIndex(scratch[:indexEntryBytes], int64(mid)*indexEntryBytes) {
-			return e, -1, false
+		if o := r.readIndex(scratch[:indexEntryBytes], int64(mid)*indexEntryBytes); o != present {
+			return e, -1, o
 		}
 		if decodeIndexEntry(scratch).key(k) <= limit {
 			lo = mid
@@ -104,17 +104,17 @@ func floorOnDisk(r indexReader, scratch []byte, n int, k indexKey, limit int64) 
 		}
 	}
 	if hi == lo {
-		return e, -1, true
+		return e, -1, present
 	}
 	window := scratch[:(hi-lo)*indexEntryBytes]
-	if !r.readIndex(window, int64(lo)*indexEntryBytes) {
-		return e, -1, false
+	if o := r.readIndex(window, int64(lo)*indexEntryBytes); o != present {
+		return e, -1, o
 	}
 	i := sort.Search(hi-lo, func(i int) bool { return decodeIndexEntry(window[i*indexEntryBytes:]).key(k) > limit }) - 1
 	if i < 0 {
-		return e, -1, true
+		return e, -1, present
 	}
-	return decodeIndexEntry(window[i*indexEntryBytes:]), lo + i, true
+	return decodeIndexEntry(window[i*indexEntryBytes:]), lo + i, present
 }
 
 // allZero says whether an entry is none: Kafka never writes one of zeros.

@@ -74,7 +74,7 @@ func (l *laidOut) want(offset int64, limit int, atLeastOne bool) (segment, pos i
 func (l *laidOut) check(t *testing.T, offset int64, limit int, atLeastOne bool) {
 	t.Helper()
 	segment, pos, n, code := l.want(offset, limit, atLeastOne)
-	got, gotCode := l.p.Plan(offset, limit, atLeastOne)
+	got, gotCode := l.r.plan(l.p, offset, limit, atLeastOne)
 	if gotCode != code || got.Len != n || n > 0 && (got.Pos != pos || got.File.owner.base != segment) {
 		t.Fatalf("Plan(%d, %d, %v) is %+v, %v; want %d bytes at %d of %d, %v", offset, limit, atLeastOne, got, gotCode, n, pos, segment, code)
 	}
@@ -120,7 +120,7 @@ func TestPlan(t *testing.T) {
 				limit := 1 + random.IntN(5000)
 				for offset < end {
 					l.check(t, offset, limit, true)
-					got, _ := l.p.Plan(offset, limit, true)
+					got, _ := l.r.plan(l.p, offset, limit, true)
 					b := make([]byte, got.Len)
 					l.r.kernel.ReadNow(got.File.FD(), b, got.Pos)
 					got.File.Release()
@@ -144,7 +144,7 @@ func TestTailReadersTouchNoIndex(t *testing.T) {
 	next := int64(0)
 	for range 100 { // fewer than are written to the .index together
 		r.must(p, spec{records: 3, value: 100}.batch())
-		got, code := p.Plan(next, 1<<20, true)
+		got, code := r.plan(p, next, 1<<20, true)
 		if code != protocol.NONE || got.Len == 0 {
 			t.Fatal(got, code)
 		}
@@ -185,7 +185,7 @@ func TestDamagedIndexWhileReading(t *testing.T) {
 func (l *laidOut) checkWhole(t *testing.T, offset int64, limit int) {
 	t.Helper()
 	segment, pos, _, _ := l.want(offset, limit, true)
-	got, code := l.p.Plan(offset, limit, true)
+	got, code := l.r.plan(l.p, offset, limit, true)
 	if code != protocol.NONE || got.Pos != pos || got.File.owner.base != segment {
 		t.Fatalf("Plan(%d, %d) is %+v, %v; want position %d of %d", offset, limit, got, code, pos, segment)
 	}

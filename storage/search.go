@@ -235,8 +235,8 @@ func (q *Searcher) startPosition(k ring.Files, r *logReader, t target, from int6
 	}
 	defer closeQuietly(k, fd)
 	scratch := make([]byte, indexWindow*indexEntryBytes)
-	e, slot, ok := floorOnDisk(&blockingReader{k, fd}, scratch, int(t.entries), byOffset, from-t.base)
-	if !ok || slot < 0 || int64(e.position) >= r.size {
+	e, slot, o := floorOnDisk(&blockingReader{k, fd}, scratch, int(t.entries), byOffset, from-t.base)
+	if o != present || slot < 0 || int64(e.position) >= r.size {
 		return 0, nil
 	}
 	h, err := r.header(int64(e.position))
@@ -252,6 +252,6 @@ type blockingReader struct {
 	fd int
 }
 
-func (r *blockingReader) readIndex(p []byte, off int64) bool {
-	return readFull(r.k, r.fd, p, off) == nil
+func (r *blockingReader) readIndex(p []byte, off int64) outcome {
+	return presentIf(readFull(r.k, r.fd, p, off) == nil)
 }

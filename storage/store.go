@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"slipstream/protocol"
 	"slipstream/reactor"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +33,7 @@ type StoreStats struct {
 	Syncs, FailedSyncs                     uint64
 	Rolls, Preallocations                  uint64
 	BadIndexEntries                        uint64 // index entries that did not fit the log
+	Lookups                                uint64 // plans that a helper had to make
 
 	DirtyBytes        int64  // now: of logs, written here and neither written behind nor synced
 	WritebackBytes    uint64 // written behind: given to the disk ahead of any fsync
@@ -60,8 +60,9 @@ type Store struct {
 	iovecBlock   *reactor.Block
 	iovecSpare   []unix.Iovec // until the arena has room
 	indexBlock   *reactor.Block
-	reader       fileReader
 	indexScratch [indexWindow * indexEntryBytes]byte
+	finder       finder
+	reads        memorySource
 	window       window
 	expiry       reactor.Timer
 	again        reactor.Timer
@@ -69,14 +70,6 @@ type Store struct {
 	closed func([]error)
 	errs   []error
 	jobs   int // closing jobs under way
-}
-
-// window is a piece of a .log file, kept while batch heads are read one after the other.
-type window struct {
-	segment  *segment
-	position int64
-	n        int
-	bytes    [4096]byte
 }
 
 const expiryCheckNanos = 10 * 60 * 1e9
@@ -210,34 +203,6 @@ func (s *Store) spareIovecs() []unix.Iovec {
 		s.iovecSpare = make([]unix.Iovec, 16)
 	}
 	return s.iovecSpare
-}
-
-// indexReader reads f for a search.
-func (s *Store) indexReader(f *File) *fileReader {
-	s.reader = fileReader{s.core.Kernel, f.fd}
-	return &s.reader
-}
-
-// peek returns at least a batch's head at a position of a segment, or nil. It is good until the next peek.
-func (s *Store) peek(p *Partition, segment *segment, position int64) []byte {
-	w := &s.window
-	if w.segment == segment && position >= w.position && position+batchHeadBytes <= w.position+int64(w.n) {
-		return w.bytes[position-w.position : w.n]
-	}
-	n := min(int64(len(w.bytes)), segment.size-position)
-	if position < 0 || n < protocol.HeaderBytes {
-		return nil
-	}
-	f, err := s.files.get(p, segment, logFile)
-	if err != nil {
-		return nil
-	}
-	w.segment = nil
-	if !readNow(s.core.Kernel, f.fd, w.bytes[:n], position) {
-		return nil
-	}
-	w.segment, w.position, w.n = segment, position, int(n)
-	return w.bytes[:n]
 }
 
 // Checkpoints appends what the checkpoint files keep of each partition.

@@ -108,7 +108,7 @@ func TestCloseWaits(t *testing.T) {
 		if a := r.begin(p, spec{}.batch()); a.Err != protocol.NOT_LEADER_OR_FOLLOWER {
 			t.Errorf("an append after the close: %v", a.Err)
 		}
-		if _, code := p.Plan(0, 100, true); code != protocol.NOT_LEADER_OR_FOLLOWER {
+		if _, code := r.plan(p, 0, 100, true); code != protocol.NOT_LEADER_OR_FOLLOWER {
 			t.Errorf("a plan after the close: %v", code)
 		}
 		if len(listDir(t, idleOne.Dir())) != 5 {
@@ -133,7 +133,7 @@ func TestDelete(t *testing.T) {
 		cfg.DeleteDelayMillis = 1
 		p := r.create(dir, cfg)
 		r.must(p, spec{value: 100}.batch())
-		got, _ := p.Plan(0, 1000, true)
+		got, _ := r.plan(p, 0, 1000, true)
 		queued := r.begin(p, spec{}.batch())
 		var w woken
 		p.Wait(&Waiter{Owner: &w})
@@ -222,7 +222,7 @@ func TestFilesAreBounded(t *testing.T) {
 		for round := range 10 {
 			for _, p := range ps {
 				r.must(p, spec{value: 300}.batch())
-				got, code := p.Plan(0, 1000, true)
+				got, code := r.plan(p, 0, 1000, true)
 				if code != protocol.NONE {
 					t.Fatal(code)
 				}

@@ -109,11 +109,13 @@ func keyOf(id protocol.UUID, name []byte, partition int32) topicPartition {
 }
 
 func (a *fetchPartition) set(p *protocol.FetchPartition) {
-	a.currentLeaderEpoch = p.CurrentLeaderEpoch
-	a.fetchOffset = p.FetchOffset
-	a.lastFetchedEpoch = p.LastFetchedEpoch
-	a.logStartOffset = p.LogStartOffset
-	a.maxBytes = p.MaxBytes
+	a.want = fetchWant{
+		currentLeaderEpoch: p.CurrentLeaderEpoch,
+		fetchOffset:        p.FetchOffset,
+		lastFetchedEpoch:   p.LastFetchedEpoch,
+		logStartOffset:     p.LogStartOffset,
+		maxBytes:           p.MaxBytes,
+	}
 }
 
 func (f *fetchSession) update(q *protocol.FetchRequest, _ *Shard) {
@@ -170,45 +172,70 @@ func (op *fetchOp) resolveOne(a *fetchPartition) {
 func (s *Shard) planPart(p *fetchPart) {
 	p.code, p.diverging = protocol.NONE, false
 	p.highWatermark, p.logStart = -1, -1
-	hosted := s.hosted[p.key]
-	if hosted == nil || hosted.log == nil {
-		p.code = hostless(hosted)
-		if s.topics[p.key.topic] == nil { // deleted while the fetch waited
-			p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
-		}
-		return
-	}
-	p.leaderEpoch = hosted.leaderEpoch
-	if e := p.asked.currentLeaderEpoch; e >= 0 && e != hosted.leaderEpoch {
-		p.code = protocol.FENCED_LEADER_EPOCH
-		if e > hosted.leaderEpoch {
-			p.code = protocol.UNKNOWN_LEADER_EPOCH
-		}
+	hosted := s.hostedFor(p)
+	if hosted == nil || s.diverges(p, hosted.log) {
+		p.lookup = nil
 		return
 	}
 	offsets := hosted.log.Offsets()
-	if e := p.asked.lastFetchedEpoch; e >= 0 {
-		epoch, end := hosted.log.EndOffsetForEpoch(e)
-		if epoch < 0 || end < 0 {
-			p.code = protocol.OFFSET_OUT_OF_RANGE
-			return
-		}
-		if epoch < e || end < p.asked.fetchOffset {
-			p.diverging, p.divergeEpoch, p.divergeEnd = true, epoch, end
-			p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
-			return
-		}
+	q := storage.Query{
+		Offset: p.want.fetchOffset, MaxBytes: int(max(min(p.want.maxBytes, p.visit.op.maxBytes), 0)), AtLeastOne: true,
 	}
-	p.at, p.code = hosted.log.Plan(p.asked.fetchOffset, int(max(min(p.asked.maxBytes, p.visit.op.maxBytes), 0)), true)
+	p.at, p.lookup, p.code = hosted.log.Plan(q, p.lookup)
 	if p.code == protocol.NONE {
 		p.behind = hosted.log.BytesFromEnd(p.at)
 		p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
 	}
 }
 
-// parkPart makes a part wait for its partition to grow. It returns false if the
-// partition has changed since the part was planned.
+// hostedFor is the partition of a part, or nil with the part's error.
+func (s *Shard) hostedFor(p *fetchPart) *hosted {
+	hosted := s.hosted[p.key]
+	if hosted == nil || hosted.log == nil {
+		p.code = hostless(hosted)
+		if s.topics[p.key.topic] == nil { // deleted while the fetch waited
+			p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+		}
+		return nil
+	}
+	p.leaderEpoch = hosted.leaderEpoch
+	if p.code = checkLeaderEpoch(p.want.currentLeaderEpoch, hosted.leaderEpoch); p.code != protocol.NONE {
+		return nil
+	}
+	return hosted
+}
+
+// diverges says whether the log is not the one that the consumer read last, and
+// tells in the part from where on, or that this is not known.
+func (s *Shard) diverges(p *fetchPart, log *storage.Partition) bool {
+	e := p.want.lastFetchedEpoch
+	if e < 0 {
+		return false
+	}
+	epoch, end := log.EndOffsetForEpoch(e)
+	if epoch < 0 || end < 0 {
+		p.code = protocol.OFFSET_OUT_OF_RANGE
+		return true
+	}
+	if epoch == e && end >= p.want.fetchOffset {
+		return false
+	}
+	offsets := log.Offsets()
+	p.diverging, p.divergeEpoch, p.divergeEnd = true, epoch, end
+	p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
+	return true
+}
+
+// parkPart makes a part wait for its partition to grow, or for its lookup. It
+// returns false if there is news already.
 func (s *Shard) parkPart(p *fetchPart) bool {
+	if p.lookup != nil {
+		if p.lookup.Done() {
+			return false
+		}
+		p.lookup.Wait(p)
+		return true
+	}
 	hosted := s.hosted[p.key]
 	if hosted == nil || hosted.log == nil || hosted.log.Offsets().HighWatermark != p.highWatermark {
 		return false
@@ -228,9 +255,8 @@ func (op *fetchOp) limit() {
 		if p.at.Len == 0 {
 			continue
 		}
-		if !first && (p.at.Len > left || p.at.Len > int(p.asked.maxBytes)) {
-			p.at.File.Release()
-			p.at = storage.Range{}
+		if !first && (p.at.Len > left || p.at.Len > int(p.want.maxBytes)) {
+			p.at.Release()
 			continue
 		}
 		first = false
@@ -294,11 +320,14 @@ func (op *fetchOp) respond() {
 	s.putFetch(op)
 }
 
-// rotate moves the partitions that returned data to the end of their session.
+// rotate moves the partitions that returned data to the end of their session, and
+// keeps the lookups of those that had to do without for their next fetch.
 func (op *fetchOp) rotate() {
 	for i := range op.parts {
-		if op.parts[i].sent {
-			op.session.moveToEnd(op.parts[i].asked)
+		p := &op.parts[i]
+		p.asked.lookup = p.lookup
+		if p.sent {
+			op.session.moveToEnd(p.asked)
 		}
 	}
 }

@@ -8,16 +8,21 @@ import (
 
 // A fetch goes around like this:
 //
-//	plan ----> decide ----> respond                 (enough, an error, or no wait asked)
-//	 ^           |
-//	 |           v
-//	 +-- woken  park -- expired --> plan, respond
+//	plan ----> decide ----> respond     (enough, an error, or no wait asked)
+//	             |  ^
+//	             v  |
+//	            wait: woken or expired, planned anew
 //
 // The connection's core (home) owns the fetchOp. Its partitions may belong to
 // other cores: each such core gets one fetchVisit, a message that carries its
-// share of the partitions there and comes back. While a visit is away, its parts
-// belong to the other core. Home answers when every visit is back. Parts whose
-// core is home are planned by a plain call: with one core there are no messages.
+// share of the partitions there and comes back, always with a fresh plan. While a
+// visit is away, its parts belong to the other core. Home decides when every visit
+// is back. Parts whose core is home are planned by a plain call: with one core
+// there are no messages.
+//
+// A part waits for its partition to grow or, if its place in the log is not in
+// memory, for the helper that looks it up. What is ready does not wait for what is
+// not: when there are bytes enough without it, the rest is left to the next fetch.
 
 // fetchOp is one Fetch request. It is pooled; its slices keep their capacity.
 type fetchOp struct {
@@ -46,9 +51,9 @@ type fetchOp struct {
 	topicGroups int
 	headerBytes int
 
-	away    int // visits and cancels on other cores, plus one while a loop is sending
-	parking bool
-	woken   bool
+	away    int  // visits and cancels on other cores, plus one while a loop is sending
+	waits   bool // visits may be waiting on their cores
+	woken   bool // and were called back
 	expired bool
 	timer   reactor.Timer
 	next    *fetchOp
@@ -59,13 +64,15 @@ type fetchOp struct {
 // fetchPart is one partition of a fetch: what was asked and what was found.
 type fetchPart struct {
 	visit *fetchVisit
-	asked *fetchPartition
+	asked *fetchPartition // home's
+	want  fetchWant
 	key   partitionKey
 	topic *topicState
 
 	code          protocol.ErrorCode
 	at            storage.Range
-	behind        int64 // bytes from the beginning of at to the end of the log
+	behind        int64           // bytes from the beginning of at to the end of the log
+	lookup        *storage.Lookup // nil unless the plan needs, or needed, the disk
 	highWatermark int64
 	logStart      int64
 	leaderEpoch   int32
@@ -82,17 +89,36 @@ type fetchPart struct {
 
 // fetchVisit is one core's share of a fetch.
 type fetchVisit struct {
-	op     *fetchOp
-	owner  *Shard
-	parts  []int32 // indexes into op.parts
-	atHome bool    // which way Deliver goes
-	sleeps bool    // parked on the owner; owner's to read and write
-	queued bool    // on the owner's list of woken visits
-	cancel fetchCancel
-	began  int64 // when the owner began, and ended, on the clock of the cores
-	ended  int64
-	next   *fetchVisit
+	op       *fetchOp
+	owner    *Shard
+	parts    []int32 // indexes into op.parts
+	away     bool    // home's: it was sent and has not returned
+	errand   errand
+	minBytes int32 // with planOrWait: what is worth returning for
+	atHome   bool  // which way Deliver goes
+	sleeps   bool  // waits on the owner; owner's to read and write
+	queued   bool  // on the owner's list of woken visits
+	cancel   fetchCancel
+	times    visitTimes
+	next     *fetchVisit
 }
+
+// visitTimes are a visit's way, on the clock of the cores: when its owner began,
+// when it fell asleep there and was woken (0: it was not asleep), when the owner
+// ended.
+type visitTimes struct {
+	began, slept, woke, ended int64
+	looking                   bool // it slept for want of its place in a log
+}
+
+// errand is what a visit is sent for.
+type errand uint8
+
+const (
+	planNow    errand = iota // plan and come home
+	wait                     // wait until there is news
+	planOrWait               // plan, and wait there if that finds too little
+)
 
 // fetchCancel asks an owner to give a parked visit back. It always comes back
 // itself, so that the op is not reused while one is on its way.
@@ -110,7 +136,8 @@ func (op *fetchOp) addPart(asked *fetchPartition) *fetchPart {
 		op.parts = append(op.parts, fetchPart{})
 	}
 	p := &op.parts[len(op.parts)-1]
-	*p = fetchPart{asked: asked, highWatermark: -1, logStart: -1, leaderEpoch: -1}
+	*p = fetchPart{asked: asked, want: asked.want, highWatermark: -1, logStart: -1, leaderEpoch: -1}
+	p.lookup, asked.lookup = asked.lookup, nil
 	return p
 }
 
@@ -128,12 +155,29 @@ func (op *fetchOp) assign() {
 	}
 }
 
-// start plans every part, then decides.
-func (op *fetchOp) start() { op.send(false) }
+// start plans every part, then decides. A fetch that has business with one other
+// core only, as most have, waits there if it has to: one trip instead of two.
+func (op *fetchOp) start() {
+	var only *fetchVisit
+	visits := 0
+	for i := range op.visits {
+		if v := &op.visits[i]; len(v.parts) > 0 {
+			only = v
+			visits++
+		}
+	}
+	if visits == 1 && only.owner != op.home && len(only.parts) == len(op.parts) && !op.hurried() {
+		only.minBytes = op.minBytes
+		op.armTimer()
+		op.send(planOrWait)
+		return
+	}
+	op.send(planNow)
+}
 
-// send takes every visit to its owner, to plan or, if park, to wait there.
-func (op *fetchOp) send(park bool) {
-	if op.parking, op.woken = park, false; park {
+// send takes every visit to its owner.
+func (op *fetchOp) send(e errand) {
+	if op.waits, op.woken = e != planNow, false; op.waits {
 		op.home.parkedFetches++
 	}
 	op.away = 1
@@ -143,7 +187,7 @@ func (op *fetchOp) send(park bool) {
 			continue
 		}
 		op.away++
-		v.atHome = false
+		v.away, v.errand, v.atHome = true, e, false
 		v.cancel.sent = false
 		if v.owner == op.home {
 			v.arrive()
@@ -165,24 +209,52 @@ func (v *fetchVisit) Deliver(*reactor.Core) {
 
 // arrive does the visit's work on the core that owns its partitions.
 func (v *fetchVisit) arrive() {
-	v.began = v.owner.core.Clock
-	if !v.op.parking {
-		for _, i := range v.parts {
-			v.owner.planPart(&v.op.parts[i])
-		}
+	v.times = visitTimes{began: v.owner.core.Clock}
+	if v.errand != wait {
+		v.plan()
+	}
+	if v.errand == planNow || v.errand == planOrWait && v.worthReturning() {
 		v.goHome()
 		return
 	}
-	v.sleeps = true
+	v.sleeps, v.times.slept = true, v.owner.core.ReadClock()
 	for _, i := range v.parts {
-		if !v.owner.parkPart(&v.op.parts[i]) {
+		p := &v.op.parts[i]
+		p.at.Release()
+		v.times.looking = v.times.looking || p.lookup != nil
+		if !v.owner.parkPart(p) {
 			v.wake()
 			return
 		}
 	}
 }
 
-// wake queues a parked visit to go home at the end of the owner's turn: not at
+func (v *fetchVisit) plan() {
+	for _, i := range v.parts {
+		p := &v.op.parts[i]
+		p.at.Release()
+		v.owner.planPart(p)
+	}
+}
+
+// worthReturning says whether a plan has found enough to be decided on.
+func (v *fetchVisit) worthReturning() bool {
+	bytes, cold := 0, false
+	for _, i := range v.parts {
+		p := &v.op.parts[i]
+		bytes += p.at.Len
+		if p.settles() {
+			return true
+		}
+		cold = cold || p.lookup != nil
+	}
+	return bytes >= int(v.minBytes) && (bytes > 0 || !cold)
+}
+
+// settles says whether a part has an answer that its client should not wait for.
+func (p *fetchPart) settles() bool { return p.code != protocol.NONE || p.diverging }
+
+// wake queues a waiting visit to go home at the end of the owner's turn: not at
 // once, since storage is walking the partition's waiters.
 func (v *fetchVisit) wake() {
 	if v.sleeps && !v.queued {
@@ -197,7 +269,10 @@ func (p *fetchPart) Woken(*storage.Waiter) {
 	p.visit.wake()
 }
 
-// unpark takes a visit's waiters off their partitions.
+// LookedUp implements storage.LookupWaiter for a part.
+func (p *fetchPart) LookedUp(*storage.Lookup) { p.visit.wake() }
+
+// unpark ends a visit's waiting.
 func (v *fetchVisit) unpark() {
 	v.sleeps = false
 	for _, i := range v.parts {
@@ -206,53 +281,67 @@ func (v *fetchVisit) unpark() {
 			p.parked.Unwait(&p.waiter)
 			p.parked = nil
 		}
+		if p.lookup != nil {
+			p.lookup.Wait(nil)
+		}
 	}
 }
 
 func (v *fetchVisit) goHome() {
 	v.atHome = true
 	if v.owner == v.op.home {
-		v.ended = v.owner.core.Clock
 		v.op.returned(v)
 	} else {
-		v.ended = v.owner.core.ReadClock()
+		v.times.ended = v.owner.core.ReadClock()
 		v.owner.core.Send(v.op.home.core, v)
 	}
 }
 
-// returned counts a visit that came home. The first one back from parking means
+// returned counts a visit that came home. The first one back from waiting means
 // that there is news: the others are called back.
 func (op *fetchOp) returned(v *fetchVisit) {
 	op.account(v)
-	if op.parking && !op.woken {
-		op.woken = true
-		op.callBack()
-	}
+	v.away = false
+	op.callBack()
 	op.back()
 }
 
-// account says what the request's time went to until a visit came home: planning
-// is local, the way to another core and back is queueing, what it was parked for
-// is remote.
+// account says what the request's time went to until a visit came home: planning,
+// the disk included, is local, the way to another core and back is queueing, what
+// it was parked for is remote. Of several that waited, the first counts.
 func (op *fetchOp) account(v *fetchVisit) {
-	switch {
-	case !op.parking && v.owner != op.home:
-		op.req.Spent(reactor.StageQueue, v.began)
-		op.req.Spent(reactor.StageLocal, v.ended)
-		op.req.Spent(reactor.StageQueue, op.home.core.Clock)
-	case op.parking:
-		if !op.woken {
-			op.req.Spent(reactor.StageRemote, v.ended)
+	r, t := op.req, &v.times
+	if op.woken {
+		r.Spent(reactor.StageQueue, op.home.core.Clock) // it was called back
+		return
+	}
+	away := v.owner != op.home
+	if away {
+		r.Spent(reactor.StageQueue, t.began)
+	}
+	if t.slept > 0 {
+		r.Spent(reactor.StageLocal, t.slept)
+		if t.looking {
+			r.Spent(reactor.StageLocal, t.woke)
+		} else {
+			r.Spent(reactor.StageRemote, t.woke)
 		}
-		op.req.Spent(reactor.StageQueue, op.home.core.Clock)
+	}
+	if away {
+		r.Spent(reactor.StageLocal, t.ended)
+		r.Spent(reactor.StageQueue, op.home.core.Clock)
 	}
 }
 
-// callBack asks the owners of the visits still parked to send them home.
+// callBack asks the owners of the visits still waiting to send them home.
 func (op *fetchOp) callBack() {
+	if !op.waits || op.woken {
+		return
+	}
+	op.woken = true
 	for i := range op.visits {
 		v := &op.visits[i]
-		if len(v.parts) == 0 || v.atHome || v.cancel.sent {
+		if !v.away || v.cancel.sent {
 			continue
 		}
 		if v.owner == op.home {
@@ -283,53 +372,56 @@ func (op *fetchOp) back() {
 	if op.away > 0 {
 		return
 	}
-	if op.parking {
+	if op.waits {
 		op.home.parkedFetches--
-		op.send(false) // the timer runs on: max.wait.ms is for the whole fetch
-		return
 	}
+	op.waits = false
 	op.decide()
 }
 
-// decide answers the fetch, or parks it until one of its partitions grows.
+// decide answers the fetch, or has it wait until one of its partitions has more to
+// give. One that may not wait for records waits all the same for a helper when
+// there is nothing else to answer with: its records are there.
 func (op *fetchOp) decide() {
-	bytes, settled := 0, op.expired || op.maxWaitMillis <= 0 || len(op.parts) == 0 || op.req.Conn.Closing()
+	bytes, enough, cold := 0, op.hurried(), false
 	for i := range op.parts {
 		p := &op.parts[i]
 		bytes += p.at.Len
-		if p.code != protocol.NONE || p.diverging {
-			settled = true
-		}
+		enough = enough || p.settles()
+		cold = cold || p.lookup != nil
 	}
-	if settled || bytes >= int(op.minBytes) {
+	enough = enough || bytes >= int(op.minBytes)
+	if enough && (bytes > 0 || !cold) || op.pointless() {
 		op.respond()
 		return
 	}
-	op.releaseRanges()
-	op.req.Spent(reactor.StageLocal, op.home.core.ReadClock())
-	if !op.timer.Armed() {
+	op.armTimer()
+	op.send(wait)
+}
+
+// hurried says whether the fetch must not wait for records.
+func (op *fetchOp) hurried() bool {
+	return op.expired || op.maxWaitMillis <= 0 || len(op.parts) == 0 || op.pointless()
+}
+
+// pointless says whether nobody waits for the answer any more.
+func (op *fetchOp) pointless() bool { return op.req.Conn.Closing() || op.home.core.Draining() }
+
+// armTimer has the fetch expire. The timer runs on from round to round:
+// max.wait.ms is for the whole fetch.
+func (op *fetchOp) armTimer() {
+	if !op.timer.Armed() && !op.hurried() {
 		op.home.core.After(int64(op.maxWaitMillis)*1e6, &op.timer, op)
 	}
-	op.send(true)
 }
 
 // Fire implements reactor.TimerHandler: max.wait.ms has passed.
 func (op *fetchOp) Fire(*reactor.Timer) {
 	op.expired = true
-	if op.parking && !op.woken {
+	if op.waits && !op.woken {
 		op.req.Spent(reactor.StageRemote, op.home.core.Clock)
-		op.woken = true
-		op.callBack()
 	}
-}
-
-func (op *fetchOp) releaseRanges() {
-	for i := range op.parts {
-		if f := op.parts[i].at.File; f != nil {
-			f.Release()
-		}
-		op.parts[i].at = storage.Range{}
-	}
+	op.callBack()
 }
 
 // visitQueue is an intrusive queue of woken visits.
@@ -354,7 +446,9 @@ func (q *visitQueue) sendHome() {
 			q.tail = nil
 		}
 		v.queued = false
+		v.times.woke = v.owner.core.Clock
 		v.unpark()
+		v.plan()
 		v.goHome()
 	}
 }

@@ -1,6 +1,9 @@
 package broker
 
-import "slipstream/protocol"
+import (
+	"slipstream/protocol"
+	"slipstream/storage"
+)
 
 // Fetch sessions (KIP-227): a client names its partitions once, later fetches
 // carry only what changed, and responses carry only partitions that have
@@ -34,18 +37,26 @@ type topicPartition struct {
 // fetchPartition is what a client asked of one partition, and what it was last
 // told, kept from fetch to fetch of its session.
 type fetchPartition struct {
-	key topicPartition
-
-	currentLeaderEpoch int32
-	fetchOffset        int64
-	lastFetchedEpoch   int32
-	logStartOffset     int64
-	maxBytes           int32
+	key  topicPartition
+	want fetchWant
 
 	toldHighWatermark int64
 	toldLogStart      int64
 
+	// lookup is one that the last fetch did not wait for: a partition whose pages
+	// leave the cache as fast as they are read is answered all the same.
+	lookup *storage.Lookup
+
 	prev, next *fetchPartition
+}
+
+// fetchWant is what a client wants of a partition.
+type fetchWant struct {
+	currentLeaderEpoch int32
+	lastFetchedEpoch   int32
+	fetchOffset        int64
+	logStartOffset     int64
+	maxBytes           int32
 }
 
 // worthTelling says whether an incremental response must carry this partition,

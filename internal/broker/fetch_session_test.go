@@ -147,7 +147,7 @@ func TestSessionUpdateDoesNotAllocate(t *testing.T) {
 	s := sessionWith(0, 1, 2)
 	name := []byte("t")
 	if n := testing.AllocsPerRun(100, func() {
-		s.upsert(keyOf(protocol.UUID{}, name, 1)).fetchOffset++
+		s.upsert(keyOf(protocol.UUID{}, name, 1)).want.fetchOffset++
 		s.moveToEnd(s.head)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

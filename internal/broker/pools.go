@@ -2,7 +2,6 @@ package broker
 
 import (
 	"slipstream/protocol"
-	"slipstream/storage"
 )
 
 // keptParts is the largest request whose memory a pooled op keeps.
@@ -54,10 +53,8 @@ func (s *Shard) takeFetch() *fetchOp {
 func (s *Shard) putFetch(op *fetchOp) {
 	s.fetching.remove(op)
 	for i := range op.parts {
-		if f := op.parts[i].at.File; f != nil {
-			f.Release()
-			op.parts[i].at = storage.Range{}
-		}
+		op.parts[i].at.Release()
+		op.parts[i].lookup = nil
 	}
 	op.parts, op.asked = op.parts[:0], op.asked[:0]
 	for i := range op.visits {
@@ -70,7 +67,7 @@ func (s *Shard) putFetch(op *fetchOp) {
 		op.parts, op.asked = nil, nil
 	}
 	op.req, op.session, op.sessionID, op.sessionCode = nil, nil, noSession, protocol.NONE
-	op.chosen, op.expired, op.woken, op.parking = false, false, false, false
+	op.chosen, op.expired, op.woken, op.waits = false, false, false, false
 	op.topicGroups, op.headerBytes = 0, 0
 	op.next = s.freeFetch
 	s.freeFetch = op
