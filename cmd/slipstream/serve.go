@@ -89,6 +89,11 @@ func serve(f serveFlags) error {
 	// core that comes back waits for the scheduler.
 	helpers := int(cfg.Int("slipstream.helpers"))
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+helpers+1))
+	cache, err := observePageCache(cfg.Get("slipstream.ebpf"), &settings, log)
+	if err != nil {
+		return err
+	}
+	defer cache.close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	go func() {
@@ -96,7 +101,7 @@ func serve(f serveFlags) error {
 		stop() // a second signal ends the process
 	}()
 	return broker.Serve(ctx, settings, kernel, reactor.NewHelpers(helpers), log, func(r broker.Report) {
-		printScreen(os.Stderr, r)
+		printScreen(os.Stderr, r, cache.line)
 	})
 }
 
@@ -139,7 +144,7 @@ func raiseDescriptors() uint64 {
 }
 
 // printScreen is what a start shows.
-func printScreen(w io.Writer, r broker.Report) {
+func printScreen(w io.Writer, r broker.Report, ebpf string) {
 	state := "new"
 	switch {
 	case r.Partitions > 0 && r.Clean:
@@ -153,6 +158,7 @@ func printScreen(w io.Writer, r broker.Report) {
 	fmt.Fprintf(w, "  data      %s (%s); %d topics, %d partitions; ready in %d ms\n", r.DataDir, state, r.Topics, r.Partitions, r.TookMillis)
 	fmt.Fprintf(w, "  cores     %d, io_uring level %s\n", r.Cores, r.Level)
 	fmt.Fprintf(w, "  writer    %s\n", r.Writer)
+	fmt.Fprintf(w, "  ebpf      %s\n", ebpf)
 	address := r.Addresses[0]
 	if host, port, err := net.SplitHostPort(address); err == nil && (host == "0.0.0.0" || host == "::") {
 		address = net.JoinHostPort("127.0.0.1", port)

@@ -26,6 +26,7 @@ func TestScreen(t *testing.T) {
 		`(?m)^  data +` + regexp.QuoteMeta(dir) + ` \(new\); 0 topics, 0 partitions; ready in \d+ ms$`,
 		`(?m)^  cores +2, io_uring level (5\.15|6\.1|native)$`,
 		`(?m)^  writer +(inline|ring)`,
+		`(?m)^  ebpf +(page cache attribution on \((tp_btf|raw_tp)\)|no .*: BPF was refused: .*)$`,
 		`(?m)^try it +echo hello \| kcat -b ` + regexp.QuoteMeta(b.address) + ` -t \S+ -P && kcat -b ` + regexp.QuoteMeta(b.address),
 	} {
 		if !regexp.MustCompile(want).MatchString(b.screen) {

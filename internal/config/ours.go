@@ -20,6 +20,8 @@ var ours = []*Setting{
 		"How appends reach the page cache: through the ring, inline on the core, or whichever a probe finds faster on the data directory's file system."),
 	own("slipstream.writeback.horizon.ms", Long, "1000", between(0, 600_000),
 		"How long appended bytes stay dirty in the page cache, about, before they are given to the disk, at a steady pace. 0: when the kernel sees fit (vm.dirty_*)."),
+	own("slipstream.ebpf", String, "auto", oneOf("auto", "on", "off"),
+		"Whether BPF programs say for which partition and client the page cache is used: auto tries and says what is missing, on refuses to start without, off does not try. Needs CAP_BPF and CAP_PERFMON."),
 	own("slipstream.core.memory.bytes", Long, "536870912", between(16<<20, 1<<40),
 		"The most memory a core uses for requests and responses in flight; past it, connections wait."),
 	own("slipstream.open.files.max", Int, "0", between(0, 1<<30),
