@@ -163,7 +163,7 @@ func TestCutFails(t *testing.T) {
 // TestRollFails has no room for a new segment's files.
 func TestRollFails(t *testing.T) {
 	writers(t, func(t *testing.T, o StoreOptions) {
-		for _, what := range []string{indexSuffix, logSuffix, snapshotSuffix} {
+		for _, what := range []string{indexSuffix, logSuffix} {
 			r := newRig(t, o)
 			dir := filepath.Join(t.TempDir(), "events-0")
 			cfg := smallConfig()
@@ -207,6 +207,43 @@ func TestRollFails(t *testing.T) {
 			checkIndexes(t, dir)
 		}
 	})
+}
+
+// TestSnapshotOfRollFails goes on without the producers' snapshot of a roll: a recovery reads more of the log instead.
+func TestSnapshotOfRollFails(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	dir := filepath.Join(t.TempDir(), "events-0")
+	cfg := smallConfig()
+	cfg.SegmentBytes = 400
+	p := r.create(dir, cfg)
+	failed := map[string]bool{}
+	r.kernel.set(func(f *faults) {
+		f.failFiles = func(op, path string) error {
+			if op != "open" || !strings.HasSuffix(path, snapshotSuffix) || failed[path] {
+				return nil
+			}
+			failed[path] = true
+			return syscall.ENOSPC
+		}
+	})
+	for i := range 12 {
+		r.must(p, spec{value: 40, producer: 6, sequence: int32(i)}.batch())
+	}
+	r.until("closed segments are in order", func() bool { return p.finishing == 0 && !p.syncing.running })
+	if len(p.segments) < 3 || len(r.notes) < 2 || !strings.Contains(r.notes[0], "could not be put in order") {
+		t.Errorf("%d segments, notes %q", len(p.segments), r.notes)
+	}
+	copied := filepath.Join(t.TempDir(), "events-0")
+	copyDir(t, dir, copied)
+	q, report, err := Open(r.kernel, copied, cfg, OpenOptions{})
+	if err != nil || q.Producers() != 1 || q.Offsets().LogEnd != 12 {
+		t.Errorf("%v, %+v", err, report)
+	}
+	r.kernel.set(func(f *faults) { f.failFiles = nil })
+	if errs := r.close(); errs != nil {
+		t.Fatal(errs)
+	}
+	checkIndexes(t, dir)
 }
 
 // TestIndexCannotBeWritten keeps index entries in memory until they can be written.

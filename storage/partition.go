@@ -54,6 +54,7 @@ type Partition struct {
 	savingEpochs, epochsChanged bool
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool
+	finishing                   int      // closed segments that a helper puts in order
 	removal                     *removal // being deleted
 }
 

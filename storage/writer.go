@@ -131,7 +131,9 @@ func (p *Partition) writeOnce() bool {
 	}
 	f.Retain()
 	w.file, w.bytes = f, bytes
-	if p.store.writer == WriterRing {
+	if p.store.writer == WriterRing || p.preallocating {
+		// fallocate(2) holds the file's lock, for a disk's read of a block bitmap if it comes to that (384 ms were seen):
+		// let a worker wait for it, not the core.
 		p.submitWrite(n)
 		return false
 	}
