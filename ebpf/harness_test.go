@@ -175,15 +175,37 @@ func disks(t *testing.T, each func(t *testing.T, dir string)) {
 	}
 }
 
-// loopMount is a fresh file system in a file.
+// mounts are file systems in files, by type, made once. They are not in the tree
+// any more: what holds them is this process, and nothing of them outlives it.
+var mounts = map[string]*os.File{}
+
+// loopMount is an empty directory of a file system of its own.
 func loopMount(t *testing.T, fs string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a loop file system needs root")
 	}
-	if _, err := os.Stat("/dev/loop-control"); err != nil {
-		t.Skip("no loop devices: ", err)
+	if !exists("/dev/loop-control") {
+		t.Skip("no loop devices")
 	}
+	if mounts[fs] == nil {
+		mounts[fs] = mount(t, fs)
+	}
+	// By the process: a child has other descriptors.
+	dir, err := os.MkdirTemp(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), mounts[fs].Fd()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func mount(t *testing.T, fs string) *os.File {
+	t.Helper()
 	mkfs, err := exec.LookPath("mkfs." + fs)
 	if err != nil {
 		if mkfs = "/sbin/mkfs." + fs; !exists(mkfs) {
@@ -191,28 +213,20 @@ func loopMount(t *testing.T, fs string) string {
 		}
 	}
 	dir := t.TempDir()
-	image, mnt := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
-	if err := os.Mkdir(mnt, 0o755); err != nil {
+	image, at := filepath.Join(dir, "image"), filepath.Join(dir, "at")
+	if err := errors.Join(os.Mkdir(at, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, 512<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, 512<<20); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{{mkfs, "-q", image}, {"mount", "-o", "loop", image, mnt}} {
+	for _, args := range [][]string{{mkfs, "-q", image}, {"mount", "-o", "loop", image, at}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", mnt).CombinedOutput(); err != nil {
-			exec.Command("umount", "-l", mnt).Run()
-			t.Errorf("umount: %v\n%s", err, out)
-		}
-	})
-	return mnt
+	held, err := os.Open(at)
+	if detached := unix.Unmount(at, unix.MNT_DETACH); err != nil || detached != nil {
+		t.Fatal(err, detached)
+	}
+	return held
 }
 
 func exists(name string) bool {
