@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -100,19 +99,4 @@ func (l *loop) wait(nanos int64) (int, error) {
 		return 0, nil
 	}
 	return 0, fmt.Errorf("epoll_pwait2: %w", errno)
-}
-
-// onThread runs the generator's work on this goroutine as it should be run: on a
-// thread of its own, whose timers are exact, and, where that is permitted, ahead of
-// others, as a client on another machine would be. The result undoes it.
-func onThread() func() {
-	runtime.LockOSThread()
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	tid := unix.Gettid()
-	unix.Setpriority(unix.PRIO_PROCESS, tid, -10)
-	return func() {
-		unix.Setpriority(unix.PRIO_PROCESS, tid, 0)
-		unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
-		runtime.UnlockOSThread()
-	}
 }

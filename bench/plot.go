@@ -7,9 +7,10 @@ type plot struct {
 	Marks  []mark  `json:"marks,omitempty"`
 }
 
-// curve is one contender's line.
+// curve is one line of a plot.
 type curve struct {
 	Name   string  `json:"name"`
+	Role   role    `json:"role"`
 	Points []point `json:"points"`
 }
 
@@ -25,12 +26,12 @@ type chart struct {
 	Title string `json:"title"`
 	Unit  string `json:"unit"`
 	Bars  []bar  `json:"bars"`
-	// Lower: less is better.
-	Lower bool `json:"lower,omitempty"`
+	Lower bool   `json:"lower,omitempty"` // less is better
 }
 
 type bar struct {
 	Name  string  `json:"name"`
+	Role  role    `json:"role"`
 	Value float64 `json:"value"`
 }
 
@@ -38,11 +39,16 @@ type bar struct {
 func (s *scene) plotTrials(title string, trials []*trial, marks ...mark) {
 	p := plot{Title: title, Marks: marks}
 	for _, t := range trials {
-		if points := t.merged(latencyOf).curve(); points != nil {
-			p.Curves = append(p.Curves, curve{t.c.name, points})
-		}
+		p.add(t.c.name, t)
 	}
 	s.Plots = append(s.Plots, p)
+}
+
+// add draws one trial's latencies under a name.
+func (p *plot) add(name string, t *trial) {
+	if points := t.merged(latencyOf).curve(); points != nil {
+		p.Curves = append(p.Curves, curve{name, t.c.role, points})
+	}
 }
 
 // chartTrials draws one quantity of each trial.
@@ -50,7 +56,7 @@ func (s *scene) chartTrials(title, unit string, lower bool, trials []*trial, of 
 	c := chart{Title: title, Unit: unit, Lower: lower}
 	for _, t := range trials {
 		if v := of(t); v.all != 0 {
-			c.Bars = append(c.Bars, bar{t.c.name, v.all})
+			c.Bars = append(c.Bars, bar{t.c.name, t.c.role, v.all})
 		}
 	}
 	s.Charts = append(s.Charts, c)

@@ -21,7 +21,11 @@ func endToEnd(s *scene) error {
 	}
 	defer e.c.server.stop()
 	e.c.server.pause()
-	trials, err := s.interleave("produce to a waiting consumer, closed loop", s.r.rounds, append(cs, e.c), func(c *contender, _ int) (*measurement, error) {
+	all := append(cs[:len(cs):len(cs)], e.c)
+	if err := s.apart(all...); err != nil {
+		return err
+	}
+	trials, err := s.interleave("produce to a waiting consumer, closed loop", s.r.rounds, all, func(c *contender, _ int) (*measurement, error) {
 		if c == e.c {
 			return e.roundTrips(perRound)
 		}
@@ -68,6 +72,9 @@ func endToEndOpen(s *scene, cs []*contender, byContender map[*contender]*lane, p
 		return err
 	}
 	defer e.c.server.stop()
+	if err := placed.place([]*contender{e.c}); err != nil {
+		return err
+	}
 	e.c.server.pause()
 	what := fmt.Sprintf("open loop, %.0f single-record batches/s", perSecond)
 	trials, err := s.interleave(what, s.openRounds(), append(cs[:len(cs):len(cs)], e.c), func(c *contender, _ int) (*measurement, error) {
@@ -107,6 +114,9 @@ func endToEndBatches(s *scene, cs []*contender) error {
 		return err
 	}
 	defer e.c.server.stop()
+	if err := placed.place([]*contender{e.c}); err != nil {
+		return err
+	}
 	e.c.server.pause()
 	byContender[e.c] = e
 	trials, err := s.interleave("open loop, 100,000 records/s of 1 KiB, batches of 50", s.openRounds(), append(cs[:len(cs):len(cs)], e.c), func(c *contender, _ int) (*measurement, error) {

@@ -28,6 +28,9 @@ func echo(s *scene) error {
 	}
 	defer many.c.server.stop()
 	many.c.server.pause()
+	if err := s.apart(append(closed, many.c)...); err != nil {
+		return err
+	}
 	trials, err := s.interleave("closed loop, 1 KiB", s.r.rounds, closed, func(c *contender, _ int) (*measurement, error) {
 		return byContender[c].roundTrips(perRound)
 	})
@@ -85,9 +88,12 @@ func roundTripUnder(s *scene, policy string, echoArgs []string, p50, p999 goal) 
 	defer e.c.server.stop()
 	e.c.server.pause()
 	byContender[e.c] = e
-	trials, err := s.interleave("produce round trip, 1 KiB, closed loop", s.r.rounds, append(cs, e.c), func(c *contender, _ int) (*measurement, error) {
-		return byContender[c].roundTrips(perRound)
-	})
+	all := append(cs[:len(cs):len(cs)], e.c)
+	if err := s.apart(all...); err != nil {
+		return err
+	}
+	work := func(c *contender, _ int) (*measurement, error) { return byContender[c].roundTrips(perRound) }
+	trials, err := s.interleave("produce round trip, 1 KiB, closed loop", s.r.rounds, all, work)
 	if err != nil {
 		return err
 	}
@@ -105,5 +111,18 @@ func roundTripUnder(s *scene, policy string, echoArgs []string, p50, p999 goal) 
 	e50 := base.quantile(50).all
 	s.plotTrials("Produce round trip, 1 KiB", trials, mark{p50.String() + " x echo", ninesOf(50), p50.AtMost * e50},
 		mark{p999.String() + " x echo", ninesOf(99.9), p999.AtMost * base.quantile(99.9).all})
+	if policy == "spin" {
+		return nil // two that never sleep cannot share a processor
+	}
+	if err := s.together(cs[0], e.c); err != nil {
+		return err
+	}
+	trials, err = s.interleave("the same, client and server on one processor", s.r.rounds, []*contender{cs[0], e.c}, work)
+	if err != nil {
+		return err
+	}
+	for _, p := range percentiles {
+		s.versus("on one processor, "+p.name, "us", of(trials, ours).quantile(p.value), of(trials, raw).quantile(p.value), goal{})
+	}
 	return nil
 }

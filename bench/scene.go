@@ -80,6 +80,7 @@ func (r *run) play(sc *scenario) *scene {
 	defer func() {
 		s.Seconds = float64(nanotime()-begun) / 1e9
 		os.RemoveAll(s.dir)
+		placed = nil
 	}()
 	s.dir = filepath.Join(r.dir, sc.name)
 	err := os.MkdirAll(s.dir, 0o755)
