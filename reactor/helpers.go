@@ -89,6 +89,9 @@ func (p *Pool) Submit(c *Core, j Job) bool {
 	}
 }
 
+// Waiting is the number of jobs that no helper has begun. Any goroutine may ask.
+func (p *Pool) Waiting() int { return len(p.jobs) }
+
 // Close waits for the jobs that were taken and stops the goroutines. The cores
 // must have stopped.
 func (p *Pool) Close() {

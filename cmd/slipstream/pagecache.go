@@ -14,6 +14,7 @@ import (
 type pageCache struct {
 	attribution *ebpf.Attribution // nil: nothing
 	line        string            // for the screen
+	refused     error             // why there are figures missing
 }
 
 // figures are what there is none of without BPF. Residency is known all the same.
@@ -42,7 +43,7 @@ func observePageCache(mode string, s *broker.Settings, log *slog.Logger) (*pageC
 		p.line = "page cache attribution on (" + a.Mode() + ")"
 		s.Observers = a.Observer
 	}
-	if partly != nil {
+	if p.refused = partly; partly != nil {
 		p.line = fmt.Sprintf("no %s: %v%s", strings.Join(missing, ", "), partly, granting(partly))
 		log.Warn("the page cache is not seen in full", "missing", strings.Join(missing, ", "), "because", partly, "grant", grant(partly))
 	}

@@ -25,10 +25,10 @@ import (
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	dataDir, listen, file, logLevel string
-	sets                            []string
-	cores                           int
-	coresGiven                      bool
+	dataDir, listen, metrics, file, logLevel string
+	sets                                     []string
+	cores                                    int
+	coresGiven                               bool
 }
 
 func serveCommand() *cobra.Command {
@@ -50,6 +50,7 @@ func serveCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.dataDir, "data-dir", "", "the data `DIR`; made if it is not there (otherwise log.dirs)")
 	c.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen on; port 0 lets the kernel choose (otherwise listeners)")
+	c.Flags().StringVar(&f.metrics, "metrics", "", "`HOST:PORT` to serve Prometheus' /metrics on; port 0 lets the kernel choose (otherwise slipstream.metrics.listener; off by default)")
 	c.Flags().StringVar(&f.file, "config", "", "a `FILE` with Kafka's server.properties names")
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "a setting, `NAME=VALUE`; may be repeated")
 	c.Flags().IntVar(&f.cores, "cores", 0, "`N` cores to run; 0: one fewer than processors (otherwise slipstream.cores)")
@@ -87,21 +88,27 @@ func serve(f serveFlags) error {
 	}
 	// Cores are threads that sit in the kernel: without a P of its own for each a
 	// core that comes back waits for the scheduler.
-	helpers := int(cfg.Int("slipstream.helpers"))
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+helpers+1))
+	threads := int(cfg.Int("slipstream.helpers"))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+threads+1))
 	cache, err := observePageCache(cfg.Get("slipstream.ebpf"), &settings, log)
 	if err != nil {
 		return err
 	}
 	defer cache.close()
+	helpers := reactor.NewHelpers(threads)
+	figures, err := serveMetrics(f.metrics, cfg, &settings, helpers, cache, log)
+	if err != nil {
+		return err
+	}
+	defer figures.close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal ends the process
 	}()
-	return broker.Serve(ctx, settings, kernel, reactor.NewHelpers(helpers), log, func(r broker.Report) {
-		printScreen(os.Stderr, r, cache.line)
+	return broker.Serve(ctx, settings, kernel, helpers, log, func(r broker.Report) {
+		printScreen(os.Stderr, r, cache.line, figures.url())
 	})
 }
 
@@ -144,7 +151,7 @@ func raiseDescriptors() uint64 {
 }
 
 // printScreen is what a start shows.
-func printScreen(w io.Writer, r broker.Report, ebpf string) {
+func printScreen(w io.Writer, r broker.Report, ebpf, metrics string) {
 	state := "new"
 	switch {
 	case r.Partitions > 0 && r.Clean:
@@ -159,6 +166,9 @@ func printScreen(w io.Writer, r broker.Report, ebpf string) {
 	fmt.Fprintf(w, "  cores     %d, io_uring level %s\n", r.Cores, r.Level)
 	fmt.Fprintf(w, "  writer    %s\n", r.Writer)
 	fmt.Fprintf(w, "  ebpf      %s\n", ebpf)
+	if metrics != "" {
+		fmt.Fprintf(w, "  metrics   %s\n", metrics)
+	}
 	address := r.Addresses[0]
 	if host, port, err := net.SplitHostPort(address); err == nil && (host == "0.0.0.0" || host == "::") {
 		address = net.JoinHostPort("127.0.0.1", port)

@@ -57,6 +57,9 @@ const (
 	StateStopped      State = 7 // its cores have: SHUTTING_DOWN
 )
 
+// MetadataEpoch is the metadata log's epoch as of this start.
+func (b *Broker) MetadataEpoch() int32 { return b.epoch }
+
 // State may be asked by any goroutine.
 func (b *Broker) State() State { return State(b.state.Load()) }
 

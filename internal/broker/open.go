@@ -35,7 +35,8 @@ type Report struct {
 	DataDir    string
 	Cores      int
 	Level      string
-	Writer     string
+	Writer     string // and why
+	WriterName string
 	Topics     int
 	Partitions int
 	Recovered  storage.RecoveryReport // of all partitions together
@@ -301,6 +302,7 @@ func (b *Broker) chooseWriter() error {
 	} else {
 		b.report.Writer = writer.String() + " (forced)"
 	}
+	b.report.WriterName = writer.String()
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"slipstream/reactor"
 	"slipstream/storage"
 )
@@ -26,6 +28,7 @@ const (
 // CoreSnapshot is what one core tells. The lists hold what was there all the
 // while; what changed places meanwhile may be there twice.
 type CoreSnapshot struct {
+	Level     string // of the ring, in force
 	Counters  reactor.Counters
 	Gauges    reactor.Gauges
 	Storage   storage.StoreStats
@@ -114,6 +117,7 @@ func (s *CoreSnapshot) Deliver(c *reactor.Core) {
 func (s *CoreSnapshot) copyCounters() {
 	h := s.shard
 	c := h.core
+	s.Level = c.Level().String()
 	s.Counters, s.Gauges, s.TurnTimes = c.Stats, c.Gauges(), c.TurnTimes
 	s.Storage, s.OpenFiles = h.store.Stats, h.store.OpenFiles()
 	s.Produce, s.Fetch = h.produceErrors, h.fetchErrors
@@ -188,4 +192,10 @@ func (s *CoreSnapshot) copyTopics() (room bool) {
 	}
 	s.step = snapshotDone
 	return true
+}
+
+// MakeRoom makes room for n partitions and as many topics, keeping what is there.
+func (s *CoreSnapshot) MakeRoom(n int) {
+	s.Partitions = slices.Grow(s.Partitions, max(n-len(s.Partitions), 0))
+	s.Topics = slices.Grow(s.Topics, max(n-len(s.Topics), 0))
 }

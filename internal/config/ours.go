@@ -28,6 +28,10 @@ var ours = []*Setting{
 		"Segment files kept open. 0: a quarter of the descriptor limit."),
 	own("slipstream.helpers", Int, "4", between(1, 256),
 		"Helper threads for slow work: opening partitions, checkpoint files, searches by time, checking compressed batches."),
+	own("slipstream.metrics.listener", String, "", rule{},
+		"HOST:PORT to serve Prometheus' /metrics on, without a password: an address that only those who may see it reach. Empty: it is not served."),
+	own("slipstream.metrics.cache.series", Int, "1000", between(1, 1<<20),
+		"How many pairs of a partition and a client /metrics names in its page-cache figures, and how many culprits of evictions; the others are added up."),
 	own("slipstream.drain.ms", Long, "5000", between(0, 3600_000),
 		"How long a stopping broker lets its clients finish."),
 }
