@@ -23,6 +23,7 @@ var rules = []rule{
 	{"protocol", nil, []string{"github.com/klauspost/compress/", "github.com/pierrec/lz4/v4"}},
 	{"storage", []string{"ring", "reactor", "protocol"}, []string{"golang.org/x/sys/unix"}},
 	{"internal/metadata", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
+	{"internal/txn", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
 	{"internal/vmstat", nil, nil},
