@@ -19,6 +19,9 @@ type client struct {
 // answerSeconds is how long a blocking client waits for an answer.
 const answerSeconds = 30
 
+// errUnanswered: a server did not answer what it was sent.
+var errUnanswered = errors.New("not every request was answered in time")
+
 // errWouldBlock: a client of an event loop has nothing to read, or no room to write.
 var errWouldBlock = errors.New("nothing there yet")
 

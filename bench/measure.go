@@ -201,3 +201,5 @@ func of(trials []*trial, r role) *trial {
 	}
 	return nil
 }
+
+func sleepSeconds(v float64) { time.Sleep(time.Duration(v * float64(time.Second))) }
