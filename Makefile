@@ -58,8 +58,10 @@ race:
 	CGO_ENABLED=1 go test -race -short ./reactor ./storage ./internal/broker
 	CGO_ENABLED=1 SLIPSTREAM_BUILD_FLAGS=-race go test -count=1 -run 'TestPipelining|TestBadInputDisturbsNobody' ./internal/clients
 
-# What is generated: docs/settings.md, from the registry of settings. make test fails when it is stale.
+# What is generated: docs/settings.md, from the registry of settings, and the BPF objects (needs clang-14 and llvm-14).
+# make test fails when they are stale.
 generate:
+	go generate ./ebpf
 	go test -count=1 -run 'TestSettingsDocument' ./internal/config -update
 
 # The main job on real input, shown.

@@ -56,6 +56,21 @@ func TestDrops(t *testing.T) {
 	}
 }
 
+// dropByAnother has another process drop a file's pages.
+func dropByAnother(r *rig, f *os.File) {
+	r.Helper()
+	if out, err := exec.Command("dd", "of="+f.Name(), "oflag=nocache", "conv=notrunc,fdatasync", "count=0").CombinedOutput(); err != nil {
+		r.Skipf("no dd that drops: %v: %s", err, out)
+	}
+}
+
+func removeFile(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDroppedByAnother: pages that another process had dropped are evictions, and
 // it is to blame.
 func TestDroppedByAnother(t *testing.T) {
@@ -63,9 +78,7 @@ func TestDroppedByAnother(t *testing.T) {
 	f := logFile(t, filepath.Join(t.TempDir(), "0.log"), 4<<20)
 	pages := resident(t, f)
 	r.o.File(int(f.Fd()), "log-0", 4<<20)
-	if out, err := exec.Command("dd", "of="+f.Name(), "oflag=nocache", "conv=notrunc,fdatasync", "count=0").CombinedOutput(); err != nil {
-		t.Skipf("no dd that drops: %v: %s", err, out)
-	}
+	dropByAnother(r, f)
 	went := uint64(pages - resident(t, f))
 	c, by := r.cell("log-0", ""), r.evictions("log-0")
 	if went == 0 || c.Evictions != went || by["dd"] != went || c.Drops != 0 {

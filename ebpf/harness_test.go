@@ -264,3 +264,28 @@ func (r *rig) evictions(victim string) map[string]uint64 {
 	}
 	return all
 }
+
+// detach takes the programs off their tracepoints; reattach puts them back.
+func (r *rig) detach() {
+	r.Helper()
+	for _, l := range r.a.links {
+		if err := l.Close(); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.a.links = nil
+}
+
+func (r *rig) reattach() {
+	r.Helper()
+	for _, p := range r.a.programs {
+		if p == r.a.identity {
+			continue
+		}
+		l, err := attach(p, r.a.mode, "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.a.links = append(r.a.links, l)
+	}
+}

@@ -59,11 +59,13 @@ enum pageflags { PG_head = 6 }; /* the running kernel's value is put in */
 
 kernel_struct super_block {
 	u32 s_dev; /* major << 20 | minor: not what stat(2) says */
+	unsigned long s_magic;
 };
 
 kernel_struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
+	struct address_space *i_mapping;
 	u32 i_nlink;
 };
 
@@ -109,7 +111,10 @@ kernel_struct folio___flags {
 
 kernel_struct file {
 	struct address_space *f_mapping;
+	void *private_data;
 };
+
+enum { OVERLAYFS_SUPER_MAGIC = 0x794c7630 };
 
 kernel_struct fdtable {
 	u32 max_fds;

@@ -495,6 +495,15 @@ static inline_always int deleted(struct folio *f, const int typed)
 	return 0;
 }
 
+/* The inode that a file's pages are kept under, or null if this is no file. */
+static inline_always struct inode *cached_inode(struct file *f)
+{
+	struct address_space *mapping = f ? READ(0, f, f_mapping) : 0;
+	struct inode *inode = mapping ? READ(0, mapping, host) : 0;
+
+	return inode && READ(0, inode, i_mapping) == mapping ? inode : 0;
+}
+
 /* What the kernel calls this thread, and the inode behind one of its descriptors: a container's process ids and the
  * inodes of overlays and subvolumes are not those that the page cache sees. Run by the broker, never attached. */
 SEC("raw_tp/identify") int identify(u64 *arguments)
@@ -518,7 +527,16 @@ SEC("raw_tp/identify") int identify(u64 *arguments)
 	bpf_probe_read_kernel(&file, sizeof(file), place + fd);
 	if (!file)
 		return 0;
-	inode = READ(0, READ(0, file, f_mapping), host);
+	inode = cached_inode(file);
+	if (inode && READ(0, READ(0, inode, i_sb), s_magic) == OVERLAYFS_SUPER_MAGIC) {
+		/* The file below, or since 6.13 a structure that begins with it. */
+		struct file *below = READ(0, file, private_data);
+		inode = cached_inode(below);
+		if (!inode) {
+			bpf_probe_read_kernel(&below, sizeof(below), below);
+			inode = cached_inode(below);
+		}
+	}
 	if (!inode)
 		return 0;
 	to->ino = READ(0, inode, i_ino);

@@ -228,7 +228,7 @@ func (s *sweep) run(a *Attribution, blamed []blame, now time.Time) {
 	}
 	idle := func(cell uint32) bool { return now.Sub(s.at[cell]) >= idleCell }
 	r := &a.registry
-	short := r.cells-int(r.next)+len(r.unused) < r.cells/8
+	short := r.cells-int(r.next)+len(r.unused) <= r.cells/8
 	var freed []uint32
 	for name, p := range r.partitions {
 		if !short && len(p.clients) < r.clients {

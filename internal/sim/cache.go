@@ -16,6 +16,7 @@ import (
 // EvictionPolicy is how much the page cache is pressed.
 type EvictionPolicy int
 
+// How often pages go.
 const (
 	EvictionsDrawn EvictionPolicy = iota // one of the others, by the seed
 	EvictionsNever
