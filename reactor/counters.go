@@ -64,6 +64,9 @@ type Counters struct {
 	BytesReceived uint64
 	BytesSent     uint64 // file bytes included
 	FileBytesSent uint64
+	Relays        uint64 // pieces of received blocks sent on to other connections
+	RelayedBytes  uint64 // in these
+	RelaysMissed  uint64 // pieces that a socket did not take at once: they left from their file
 	ColdBytes     uint64 // read for responses, or ahead of them, by the cold lane
 	TailMisses    uint64 // stretches near the end of a log that were not in the page cache
 	BytesCopied   uint64 // received bytes moved to make frames contiguous

@@ -22,6 +22,7 @@ type Request struct {
 	responseBytes int // what its segments cost
 	state         requestPhase
 	offered       bool // the socket was offered its response
+	relays        bool // some of its segments are relayed
 	times         times
 	next          *Request // younger one of the connection, or free list
 }
@@ -54,13 +55,18 @@ type segment struct {
 	reader uint32
 	tail   bool // they are near the end of a log that grows
 	last   bool // of its response
-	next   *segment
+	// relayed is the file that a block's bytes are in as well, shift bytes further
+	// on; nil if they are in none.
+	relayed File
+	shift   int64
+	next    *segment
 }
 
 // cost is what a segment counts against its connection's pending bytes: those of
-// a block, and no less than the smallest block has. Files cost no memory here.
+// a block, and no less than the smallest block has. Files cost no memory here, and
+// what is relayed is not kept.
 func (s *segment) cost() int {
-	if s.block == nil {
+	if s.block == nil || s.relayed != nil {
 		return 0
 	}
 	return s.n + 1<<minBlockShift
@@ -114,6 +120,9 @@ func (c *Core) putSegment(s *segment) {
 	}
 	if s.file != nil {
 		s.file.Release()
+	}
+	if s.relayed != nil {
+		s.relayed.Release()
 	}
 	*s = segment{next: c.segments}
 	c.segments = s
@@ -215,7 +224,18 @@ func (r *Request) Finish() {
 	r.mustBeOpen("finished again")
 	r.Conn.Core.Stats.Responses++
 	r.times.to(StageLocal, r.Conn.Core.Clock)
+	if !r.relays {
+		r.end()
+		return
+	}
+	c := r.Conn
+	if !r.mayRelay() {
+		c.Core.dropRelays(r.first)
+		r.end()
+		return
+	}
 	r.end()
+	c.relay()
 }
 
 // Pass lets the connection's next frame be dispatched although this request,

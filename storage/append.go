@@ -2,6 +2,7 @@ package storage
 
 import (
 	"slipstream/protocol"
+	"slipstream/reactor"
 )
 
 // Append is one batch on its way into a log. It is embedded in what waits for the answer; appending does
@@ -10,6 +11,9 @@ type Append struct {
 	// Batch must be valid (protocol.CheckProduced and CheckRecords), outside the Go heap, and stay where it is
 	// until Appended: it is stamped in place and written from there.
 	Batch protocol.Batch
+	// At is where in receive memory the batch lies, if it may be relayed from there: the block belongs to the
+	// partition's core and stays until Appended. Else it is zero.
+	At    reactor.Piece
 	Owner AppendOwner
 
 	// Err is NONE, or why the batch was refused. Message would say more; Kafka sends none with any of these.

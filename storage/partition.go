@@ -34,6 +34,7 @@ type Partition struct {
 	previous  place // where it was before it last moved: where tail readers ask next
 	cursors   [cursorCount]cursor
 	cursorAt  uint8
+	relaying  relaying
 	producers producers
 	epochs    epochs
 	epoch     int32 // the leader's, stamped on batches

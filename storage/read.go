@@ -20,6 +20,9 @@ type Range struct {
 	File *File
 	Pos  int64
 	Len  int
+
+	turn          uint64 // in which it is pieces [first, first+pieces) of the store's, if it is any
+	first, pieces int
 }
 
 // Release gives the file back, if there is one.
@@ -121,7 +124,9 @@ func (p *Partition) planned(from, to cursor) (Range, *Lookup, protocol.ErrorCode
 	}
 	f.Retain()
 	p.remind(to)
-	return Range{File: f, Pos: from.position, Len: int(to.position - from.position)}, nil, protocol.NONE
+	r := Range{File: f, Pos: from.position, Len: int(to.position - from.position)}
+	p.relayed(&r, from.segment)
+	return r, nil, protocol.NONE
 }
 
 // BytesFromEnd is how far the beginning of a range of the active segment is from what may be read of it; a range of a

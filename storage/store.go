@@ -64,6 +64,8 @@ type Store struct {
 	finder       finder
 	reads        memorySource
 	window       window
+	turn         uint64          // from 1
+	relays       []reactor.Piece // retained until the turn ends
 	expiry       reactor.Timer
 	again        reactor.Timer
 
@@ -85,6 +87,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 	s := &Store{
 		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation,
 		files: fileTable{kernel: core.Kernel, limit: max(o.MaxFiles, int(fileKinds))},
+		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
 	s.writeback = newWriteback(s, o.WritebackMillis)
 	return s

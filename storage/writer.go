@@ -302,6 +302,9 @@ func (p *Partition) answer() {
 	for !ready.empty() {
 		a := ready.pop()
 		a.LogStart = p.offsets.LogStart
+		if moved && p.waiters.head != nil && !a.duplicate {
+			p.relay(a)
+		}
 		a.Owner.Appended(a)
 	}
 	if moved {

@@ -225,6 +225,10 @@ func (p *producePart) hand() {
 		return
 	}
 	p.append.Batch = p.batch
+	p.append.At = reactor.Piece{}
+	if p.owner == p.op.home {
+		p.append.At, _ = p.op.req.Piece(p.batch)
+	}
 	p.append.Owner = p
 	hosted.log.Append(&p.append)
 }

@@ -338,7 +338,7 @@ func (op *fetchOp) encode(block *reactor.Block) {
 	e := protocol.FetchEncoder{Version: op.version}
 	b := block.Bytes()[:0]
 	b = e.Begin(b, op.corrID, 0, op.sessionCode, op.sessionID, op.topicGroups)
-	outside, from := 0, 0
+	outside, from, relayed := 0, 0, 0
 	var result protocol.FetchResult
 	for i := 0; i < len(op.parts); {
 		first := op.nextIncluded(i)
@@ -359,10 +359,8 @@ func (op *fetchOp) encode(block *reactor.Block) {
 				block.Retain()
 				op.req.AddBlock(block, from, len(b))
 				from = len(b)
-				op.req.AddFile(p.at.File, p.at.Pos, p.at.Len, 0, p.atTail())
 				outside += p.at.Len
-				p.at = storage.Range{}
-				p.sent = true
+				op.addRecords(p, &relayed)
 			}
 			b = e.EndPartition(b, &result)
 		}
@@ -378,6 +376,29 @@ func (op *fetchOp) encode(block *reactor.Block) {
 const tailBytes = 8 << 20
 
 func (p *fetchPart) atTail() bool { return p.behind <= tailBytes }
+
+// addRecords adds a part's range of the log to the response: from the blocks that
+// it was received in, if it came in this turn and is not much, else from its file.
+func (op *fetchOp) addRecords(p *fetchPart, relayed *int) {
+	r := &p.at
+	if p.visit.owner == op.home && *relayed+r.Len <= storage.RelayBytes {
+		at := r.Pos
+		for _, piece := range op.home.store.Relayed(r) {
+			r.File.Retain()
+			op.req.AddRelay(piece, r.File, at, 0)
+			at += int64(piece.To - piece.From)
+		}
+		if at > r.Pos {
+			*relayed += r.Len
+			r.Release()
+			p.sent = true
+			return
+		}
+	}
+	op.req.AddFile(r.File, r.Pos, r.Len, 0, p.atTail())
+	*r = storage.Range{}
+	p.sent = true
+}
 
 func (op *fetchOp) nextIncluded(i int) int {
 	for i < len(op.parts) && !op.parts[i].included {

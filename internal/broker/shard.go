@@ -74,6 +74,7 @@ func (s *Shard) EndTurn(*reactor.Core) {
 	s.unsent.resend()
 	s.unansweredProduce.retry(s)
 	s.unansweredFetch.retry()
+	s.store.EndTurn()
 }
 
 // findTopic looks a topic up by what the request's version names it by.
