@@ -55,7 +55,7 @@ func makeDir(k ring.Files, dir string) error {
 }
 
 func newPartition(dir string, id TopicPartition, cfg Config) *Partition {
-	return &Partition{id: id, dir: dir, config: cfg, epoch: -1}
+	return &Partition{id: id, dir: dir, config: cfg, epoch: -1, readers: readers{lowest: nobody, before: nobody}}
 }
 
 // begin makes s the only, empty segment.

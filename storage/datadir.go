@@ -24,6 +24,7 @@ type Checkpoint struct {
 	HighWatermark int64
 	LogStart      int64
 	FirstSegment  int64 // base offset of the first segment; LogStart is only written where it is larger
+	Readers       int64 // the lowest place of tail readers, -1 if there are none
 }
 
 // Checkpoints is what the checkpoint files of a data directory say, by directory name ([DirName]).
@@ -55,8 +56,8 @@ func ReadCheckpoints(k ring.Files, dataDir string) (c Checkpoints, notes []strin
 	return c, notes
 }
 
-// WriteCheckpoints replaces recovery-point-, log-start- and replication-offset-checkpoint, each
-// durably. all is every partition of the data directory; it is put in order here.
+// WriteCheckpoints replaces recovery-point-, log-start- and replication-offset-checkpoint, and our own
+// slipstream-readers-checkpoint, each durably. all is every partition of the data directory; it is put in order here.
 func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 	slices.SortFunc(all, func(a, b Checkpoint) int {
 		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
@@ -66,7 +67,7 @@ func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 	})
 	recovery := make([]OffsetEntry, 0, len(all))
 	high := make([]OffsetEntry, 0, len(all))
-	var start []OffsetEntry
+	var start, readers []OffsetEntry
 	for i := range all {
 		p := &all[i]
 		recovery = append(recovery, OffsetEntry{p.Topic, p.Partition, p.RecoveryPoint})
@@ -74,11 +75,15 @@ func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 		if p.LogStart > p.FirstSegment {
 			start = append(start, OffsetEntry{p.Topic, p.Partition, p.LogStart})
 		}
+		if p.Readers >= 0 {
+			readers = append(readers, OffsetEntry{p.Topic, p.Partition, p.Readers})
+		}
 	}
 	return errors.Join(
 		writeOffsets(k, dataDir, recoveryCheckpointName, recovery),
 		writeOffsets(k, dataDir, logStartCheckpointName, start),
 		writeOffsets(k, dataDir, replicationCheckpointName, high),
+		writeReaders(k, dataDir, readers),
 	)
 }
 

@@ -52,9 +52,9 @@ func TestDataDirectoryFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := WriteCheckpoints(k, dir, []Checkpoint{
-		{Topic: "b", Partition: 10, RecoveryPoint: 5, HighWatermark: 6},
-		{Topic: "b", Partition: 2, RecoveryPoint: 7, HighWatermark: 7, LogStart: 4, FirstSegment: 4},
-		{Topic: "a", Partition: 0, RecoveryPoint: 1, HighWatermark: 9, LogStart: 3, FirstSegment: 1},
+		{Topic: "b", Partition: 10, RecoveryPoint: 5, HighWatermark: 6, Readers: -1},
+		{Topic: "b", Partition: 2, RecoveryPoint: 7, HighWatermark: 7, LogStart: 4, FirstSegment: 4, Readers: 5},
+		{Topic: "a", Partition: 0, RecoveryPoint: 1, HighWatermark: 9, LogStart: 3, FirstSegment: 1, Readers: 9},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +63,7 @@ func TestDataDirectoryFiles(t *testing.T) {
 		recoveryCheckpointName:    "0\n3\na 0 1\nb 2 7\nb 10 5\n",
 		replicationCheckpointName: "0\n3\na 0 9\nb 2 7\nb 10 6\n",
 		logStartCheckpointName:    "0\n1\na 0 3\n",
+		readersCheckpointName:     "0\n2\na 0 9\nb 2 5\n",
 	} {
 		if got := string(mustRead(t, dir, name)); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

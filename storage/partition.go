@@ -38,6 +38,7 @@ type Partition struct {
 	producers producers
 	epochs    epochs
 	epoch     int32 // the leader's, stamped on batches
+	readers   readers
 
 	store   *Store
 	listed  int // place in store.partitions

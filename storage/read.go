@@ -90,7 +90,11 @@ func (p *Partition) check(q Query) (wanted bool, code protocol.ErrorCode) {
 	case q.Offset < o.LogStart || q.Offset > o.LogEnd:
 		return false, protocol.OFFSET_OUT_OF_RANGE
 	}
-	return q.Offset < o.HighWatermark && (q.MaxBytes > 0 || q.AtLeastOne), protocol.NONE
+	if q.Offset >= o.HighWatermark {
+		p.readAt(q.Offset, 0)
+		return false, protocol.NONE
+	}
+	return q.MaxBytes > 0 || q.AtLeastOne, protocol.NONE
 }
 
 // planFrom finds where the range that begins at from ends.
@@ -124,6 +128,7 @@ func (p *Partition) planned(from, to cursor) (Range, *Lookup, protocol.ErrorCode
 	}
 	f.Retain()
 	p.remind(to)
+	p.readAt(from.offset, p.fromEnd(from.place))
 	r := Range{File: f, Pos: from.position, Len: int(to.position - from.position)}
 	p.relayed(&r, from.segment)
 	return r, nil, protocol.NONE

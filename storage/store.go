@@ -20,6 +20,8 @@ type StoreOptions struct {
 	// WritebackMillis is how far behind the head dirty pages are given to the disk, at a steady rate of appends; 0 leaves
 	// that to the kernel.
 	WritebackMillis int64
+	// TailBytes is how near a log's end a reader is a tail reader, whose place is kept for a warm start; 0: no place is kept.
+	TailBytes int64
 	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
 	Note func(message string)
 }
@@ -53,6 +55,7 @@ type Store struct {
 	preallocate bool
 	files       fileTable
 	writeback   writeback
+	tailBytes   int64
 	partitions  []*Partition
 	dirty       []*Partition
 	flushing    []*Partition
@@ -85,7 +88,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 		o.MaxFiles = DefaultMaxFiles
 	}
 	s := &Store{
-		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation,
+		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes,
 		files: fileTable{kernel: core.Kernel, limit: max(o.MaxFiles, int(fileKinds))},
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
@@ -218,8 +221,13 @@ func (s *Store) Checkpoints(all []Checkpoint) []Checkpoint {
 
 // Checkpoint is what the checkpoint files keep of the partition.
 func (p *Partition) Checkpoint() Checkpoint {
+	readers := int64(-1)
+	if at, ok := p.ReadersAt(); ok {
+		readers = at
+	}
 	return Checkpoint{
-		Topic: p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.offsets.RecoveryPoint,
+		Readers: readers,
+		Topic:   p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.offsets.RecoveryPoint,
 		HighWatermark: p.offsets.HighWatermark, LogStart: p.offsets.LogStart, FirstSegment: p.segments[0].base,
 	}
 }

@@ -24,7 +24,8 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		CheckpointMillis: c.Int("log.flush.offset.checkpoint.interval.ms"), DrainMillis: c.Int("slipstream.drain.ms"),
 		RecoveryThreads: int(c.Int("num.recovery.threads.per.data.dir")), MaxOpenFiles: int(c.Int("slipstream.open.files.max")),
 		WritebackMillis: c.Int("slipstream.writeback.horizon.ms"),
-		Topics:          kafkaSettings{static: c},
+		WarmBytes:       c.Int("slipstream.warm.bytes"), WarmMillis: c.Int("slipstream.warm.ms"),
+		Topics: kafkaSettings{static: c},
 	}
 	if s.DataDir == "" {
 		s.DataDir = firstOf(c.Get("log.dirs"), c.Get("log.dir"))

@@ -27,6 +27,8 @@ type testBroker struct {
 	dir  string
 	stop func() error
 	logs *bytes.Buffer
+
+	report Report
 }
 
 // startTestBroker serves dir (empty: a new one) with settings, at the ring level
@@ -61,7 +63,7 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	}()
 	select {
 	case r := <-ready:
-		b.addr = r.Addresses[0]
+		b.addr, b.report = r.Addresses[0], r
 	case err := <-ended:
 		t.Fatalf("the broker did not start: %v\n%s", err, b.logs)
 	case <-time.After(20 * time.Second):

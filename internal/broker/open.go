@@ -42,6 +42,7 @@ type Report struct {
 	Recovered  storage.RecoveryReport // of all partitions together
 	Clean      bool                   // the last shutdown was
 	TookMillis int64
+	Warm       WarmReport
 }
 
 // metadataDir is where the metadata log is, in the data directory.
@@ -306,8 +307,8 @@ func (b *Broker) chooseWriter() error {
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
-			WritebackMillis: b.settings.WritebackMillis,
-			Note:            func(message string) { b.log.Error("storage", "note", message) },
+			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes,
+			Note: func(message string) { b.log.Error("storage", "note", message) },
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)

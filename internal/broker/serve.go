@@ -28,6 +28,7 @@ func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, l
 		}
 		defer stop()
 	}
+	b.Warm(ctx.Done())
 	stopped := make(chan struct{}) // a fatal error
 	var once sync.Once
 	b.onFatal = func() { once.Do(func() { close(stopped) }) }

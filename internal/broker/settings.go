@@ -35,6 +35,8 @@ type Settings struct {
 	MaxOpenFiles int // of all cores together
 
 	WritebackMillis int64 // slipstream.writeback.horizon.ms
+	WarmBytes       int64 // slipstream.warm.bytes
+	WarmMillis      int64 // slipstream.warm.ms
 
 	AutoCreateTopics  bool
 	NumPartitions     int32

@@ -115,6 +115,7 @@ func (n *node) start() (err error) {
 	if err != nil {
 		return fmt.Errorf("start %d: %w", n.starts, err)
 	}
+	b.Warm(nil)
 	n.broker, n.running = b, b.Cores()
 	n.driver = n.world.NewDriver(n.running, helpers)
 	n.driver.AfterStep = n.after

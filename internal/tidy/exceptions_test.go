@@ -13,6 +13,7 @@ var offCore = map[string]string{
 	"storage/probe.go":             "the writer's probe at start-up has a thread of its own, before any core turns",
 	"internal/broker/serve.go":     "starts the cores' threads and waits for their end",
 	"internal/broker/open.go":      "start-up, before any core turns",
+	"internal/broker/warm.go":      "start-up, before any core turns",
 	"internal/broker/addresses.go": "start-up: names are resolved before there is a core",
 	"internal/broker/scratch.go":   "helpers' scratch memory, shared between goroutines",
 	"protocol/decompress.go":       "helpers share codecs that are dear to make",
