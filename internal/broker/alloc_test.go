@@ -84,6 +84,9 @@ func TestTailFetchDoesNotAllocate(t *testing.T) {
 		round()
 	}
 	runtime.ReadMemStats(&after)
+	if counters, _ := b.figures(0); counters.Relays < rounds {
+		t.Errorf("%d of %d batches were relayed", counters.Relays, rounds)
+	}
 	if got := float64(after.Mallocs-before.Mallocs) / rounds; got > 0.05 {
 		t.Errorf("a produce and the fetch that it wakes allocate %.2f times", got)
 	}

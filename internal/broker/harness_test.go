@@ -16,6 +16,7 @@ import (
 	"slipstream/internal/config"
 	"slipstream/reactor"
 	"slipstream/ring"
+	"slipstream/storage"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -29,6 +30,25 @@ type testBroker struct {
 	logs *bytes.Buffer
 
 	report Report
+	broker *Broker
+}
+
+// Watch implements Watcher.
+func (b *testBroker) Watch(broker *Broker) (func(), error) {
+	b.broker = broker
+	return func() {}, nil
+}
+
+// figures are a core's counters now.
+func (b *testBroker) figures(core int) (counters reactor.Counters, store storage.StoreStats) {
+	b.t.Helper()
+	s := new(CoreSnapshot)
+	done := make(chan struct{})
+	if !b.broker.Ask(core, s, func(bool) { close(done) }) {
+		b.t.Fatal("a core does not answer")
+	}
+	<-done
+	return s.Counters, s.Storage
 }
 
 // startTestBroker serves dir (empty: a new one) with settings, at the ring level
@@ -51,6 +71,7 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	}
 	s.DrainMillis = 1000
 	b := &testBroker{t: t, dir: dir, logs: new(bytes.Buffer)}
+	s.Watcher = b
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan Report, 1), make(chan error, 1)
 	kernel, err := ring.Open(os.Getenv("SLIPSTREAM_RING_KERNEL"))
@@ -131,6 +152,16 @@ func (w *wire) frame() []byte {
 	b := make([]byte, binary.BigEndian.Uint32(size[:]))
 	if _, err := io.ReadFull(w.conn, b); err != nil {
 		w.t.Fatal(err)
+	}
+	return b
+}
+
+// frameOrNothing is frame on a connection that may be reset.
+func (w *wire) frameOrNothing() []byte {
+	w.conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+	b := make([]byte, 1<<20)
+	if _, err := readFrame(w.conn, b); err != nil {
+		return nil
 	}
 	return b
 }
