@@ -132,6 +132,7 @@ func (s *server) stop() {
 
 func (s *server) checkNothingLeft(c *Core) {
 	s.t.Helper()
+	checkStages(s.t, c)
 	if c.Arena.InUse() != 0 {
 		s.t.Errorf("core %d: %d bytes of the arena are still in use", c.ID, c.Arena.InUse())
 	}
@@ -318,7 +319,7 @@ func newEcho(how echoHow) *echo {
 }
 
 func (e *echo) take(r *Request) Disposition {
-	e.core = r.Conn.Core
+	e.core, r.Kind = r.Conn.Core, 1
 	switch e.how {
 	case echoAtOnce:
 		e.answer(r)

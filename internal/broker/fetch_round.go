@@ -306,9 +306,9 @@ func (op *fetchOp) returned(v *fetchVisit) {
 	op.back()
 }
 
-// account says what the request's time went to until a visit came home: planning,
-// the disk included, is local, the way to another core and back is queueing, what
-// it was parked for is remote. Of several that waited, the first counts.
+// account says what the request's time went to until a visit came home: planning
+// is local, the wait for the disk that it may take is reading, the way to another
+// core and back is queueing, what it was parked for is remote. Of several that waited, the first counts.
 func (op *fetchOp) account(v *fetchVisit) {
 	r, t := op.req, &v.times
 	if op.woken {
@@ -322,7 +322,7 @@ func (op *fetchOp) account(v *fetchVisit) {
 	if t.slept > 0 {
 		r.Spent(reactor.StageLocal, t.slept)
 		if t.looking {
-			r.Spent(reactor.StageLocal, t.woke)
+			r.Spent(reactor.StageRead, t.woke)
 		} else {
 			r.Spent(reactor.StageRemote, t.woke)
 		}
