@@ -135,6 +135,9 @@ func (n *node) healthy() error {
 		return fmt.Errorf("the broker logged errors: %s", strings.Join(n.log.errors, "; "))
 	}
 	for _, c := range n.running {
+		if err := checkTimes(c); err != nil {
+			return err
+		}
 		if c.Stats.UnexpectedErrors > 0 || c.Stats.StaleCompletions > 0 {
 			return fmt.Errorf("core %d: %d unexpected errors (%s), %d stale completions", c.ID, c.Stats.UnexpectedErrors, c.Stats.LastUnexpected, c.Stats.StaleCompletions)
 		}
