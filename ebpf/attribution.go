@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -50,7 +51,7 @@ type Attribution struct {
 	pageBits uint // of the page size
 
 	maps          *ebpf.Collection
-	programs      []*ebpf.Program
+	programs      map[string]*ebpf.Program // those loaded
 	links         []link.Link
 	identity      *ebpf.Program // nil: descriptors are looked up with fstat
 	mode          string
@@ -135,7 +136,12 @@ func (a *Attribution) open(cores int, attach attacher) error {
 	if err := a.share(cores); err != nil {
 		return err
 	}
-	a.identity, _ = a.program(spec, pagecacheProgIdentify)
+	// Together they load in a third of the time, which goes to reading the kernel's
+	// types; one by one when the kernel refuses any.
+	a.programs = map[string]*ebpf.Program{}
+	_ = a.load(spec, pagecacheProgIdentify, pagecacheProgAddedTyped, pagecacheProgDeletedTyped)
+	_ = a.load(spec, pagecacheProgIdentify)
+	a.identity = a.programs[pagecacheProgIdentify]
 	who := a.whoAmI(-1)
 	a.state.Tgid, a.state.TailPages = who.Tgid, uint64(a.options.TailBytes)>>a.pageBits
 	var refusals []error
@@ -186,22 +192,26 @@ func (a *Attribution) share(cores int) (err error) {
 	return nil
 }
 
-// program loads one program onto the maps that there are.
-func (a *Attribution) program(spec *ebpf.CollectionSpec, name string) (*ebpf.Program, error) {
-	one := spec.Copy()
-	for other := range one.Programs {
-		if other != name {
-			delete(one.Programs, other)
+// load loads programs onto the maps that there are, all or none.
+func (a *Attribution) load(spec *ebpf.CollectionSpec, names ...string) error {
+	some := spec.Copy()
+	for name := range some.Programs {
+		if a.programs[name] != nil || !slices.Contains(names, name) {
+			delete(some.Programs, name)
 		}
 	}
-	c, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: a.maps.Maps})
+	if len(some.Programs) == 0 {
+		return nil
+	}
+	c, err := ebpf.NewCollectionWithOptions(some, ebpf.CollectionOptions{MapReplacements: a.maps.Maps})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
-	p := c.DetachProgram(name)
-	a.programs = append(a.programs, p)
-	return p, nil
+	for name := range some.Programs {
+		a.programs[name] = c.DetachProgram(name)
+	}
+	return nil
 }
 
 // attacher attaches a program to a tracepoint.
@@ -218,10 +228,10 @@ func attach(p *ebpf.Program, mode, tracepoint string) (link.Link, error) {
 func (a *Attribution) attach(spec *ebpf.CollectionSpec, programs [2]string, tracepoint string, attach attacher) error {
 	var errs []error
 	for i, name := range programs {
-		p, err := a.program(spec, name)
+		err := a.load(spec, name)
 		if err == nil {
 			var l link.Link
-			if l, err = attach(p, modes[i], tracepoint); err == nil {
+			if l, err = attach(a.programs[name], modes[i], tracepoint); err == nil {
 				a.links = append(a.links, l)
 				a.mode = modes[i]
 				return nil

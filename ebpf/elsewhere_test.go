@@ -2,6 +2,7 @@ package ebpf
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,4 +104,49 @@ func TestInContainer(t *testing.T) {
 func threadCore(r *rig) (core uint32, err error) {
 	err = r.a.maps.Maps[pagecacheMapThreads].Lookup(r.a.whoAmI(-1).Tid, &core)
 	return core, err
+}
+
+// TestWithTwoCapabilities: CAP_BPF and CAP_PERFMON are enough, and no memory needs
+// to be locked.
+func TestWithTwoCapabilities(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("running as another user needs root")
+	}
+	a, err := load(1, Options{}, attach)
+	need(t, err)
+	a.Close()
+	const nobody, capPerfmon, capBPF = 65534, 38, 39
+	dir := t.TempDir()
+	program := filepath.Join(dir, "ebpf.test")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", self, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	work := filepath.Join(dir, "of-nobody")
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Mkdir(work, 0o700), os.Chown(work, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		has  []uintptr
+		want string
+	}{
+		"both":        {[]uintptr{capPerfmon, capBPF}, "--- PASS: TestColdThenHot"},
+		"CAP_BPF":     {[]uintptr{capBPF}, "without CAP_PERFMON"},
+		"CAP_PERFMON": {[]uintptr{capPerfmon}, "without CAP_BPF"},
+		"none":        {nil, "without CAP_BPF and CAP_PERFMON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("/bin/sh", "-c", `ulimit -l 0 && exec "$@"`, "sh", program, "-test.v", "-test.run=^TestColdThenHot$/./^tmp$")
+			cmd.Env = append(os.Environ(), "TMPDIR="+work)
+			cmd.Dir = work
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: c.has}
+			out, err := cmd.CombinedOutput()
+			if err != nil || !bytes.Contains(out, []byte(c.want)) {
+				t.Errorf("%v, no %q in\n%s", err, c.want, out)
+			}
+		})
+	}
 }

@@ -3,7 +3,6 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,9 +96,7 @@ func logFile(t testing.TB, path string, bytes int) *os.File {
 	}
 	t.Cleanup(func() { f.Close() })
 	chunk := make([]byte, 1<<20)
-	random := rand.NewChaCha8([32]byte{})
 	for done := 0; done < bytes; done += len(chunk) {
-		random.Read(chunk)
 		if _, err := f.Write(chunk[:min(len(chunk), bytes-done)]); err != nil {
 			t.Fatal(err)
 		}
@@ -278,11 +275,9 @@ func (r *rig) detach() {
 
 func (r *rig) reattach() {
 	r.Helper()
-	for _, p := range r.a.programs {
-		if p == r.a.identity {
-			continue
-		}
-		l, err := attach(p, r.a.mode, "")
+	for i, probe := range probes {
+		program := probe.programs[slices.Index(modes[:], r.a.mode)]
+		l, err := attach(r.a.programs[program], r.a.mode, probes[i].tracepoint)
 		if err != nil {
 			r.Fatal(err)
 		}

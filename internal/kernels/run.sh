@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the ring and reactor tests, and a produce/consume round trip of the real binary, on real older Linux kernels in
+# Runs the ring, reactor and page-cache attribution tests, and a produce/consume round trip of the real binary, on real older Linux kernels in
 # QEMU: Debian's 6.1 and 6.12 cloud kernels, ext4 and XFS, at the ring levels 5.15, 6.1 and the kernel's own. Then cuts
 # the power under a load and looks whether what was flushed survived. Nothing is installed: packages are downloaded and
 # unpacked under build/kernels. KERNELS, FILESYSTEMS, LEVELS and POWERCUT=0 narrow it down.
@@ -7,10 +7,13 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/internal/kernels work=$PWD/build/kernels
 kernels=${KERNELS:-6.1 6.12} filesystems=${FILESYSTEMS:-ext4 xfs} levels=${LEVELS:-5.15 6.1 native} limit=${LIMIT:-900}
-packages=${PACKAGES:-ring reactor}
+packages=${PACKAGES:-ring reactor ebpf}
 # What of the reactor's tests a slow emulated machine can run: those that are about what was sent and received, and not
 # about times or hundreds of megabytes. The host runs all of them.
 reactor=${REACTOR_TESTS:-^(TestEcho|TestEchoSizes|TestEchoByteByByte|TestFileResponses|TestFileCutShort|TestHalfClose|TestBadLengths|TestBuffersExhausted|TestMaxConnections|TestOffload|TestSendSpills|TestSendToSelf|TestInject)$}
+
+# Of ebpf's all but the measurement and what needs a compiler; and one that makes the whole machine short of memory.
+ebpf=${EBPF_TESTS:-^(TestColdThenHot|TestAppends|TestForeign|TestRingReads|TestTwoReadersOfOneFile|TestDrops|TestDroppedBehind|TestCulprits|TestKswapd|TestOneProbeFails|TestFull|TestInContainer|TestOverlay|TestWithTwoCapabilities|TestHotCallsDoNotAllocate)$}
 
 missing() {
   echo "kernel tests need $1 (apt-get install $2)" >&2
@@ -83,7 +86,7 @@ initramfs() {
   for p in $packages; do [ -d "$p/testdata" ] && cp -r "$p/testdata" "$root/tests/"; done
   for f in slipstream roundtrip; do [ -f "$work/bin/$f" ] && cp "$work/bin/$f" "$root/bin/"; done
   : >"$root/modules/order"
-  modules virtio_pci virtio_blk xfs ext4
+  modules virtio_pci virtio_blk xfs ext4 overlay
 }
 
 # boot LOGFILE SETTINGS IMAGE: runs the guest to its end, or in the background when background is set
@@ -168,7 +171,7 @@ for series in $kernels; do
   for fs in $filesystems; do
     echo "booting $version on $fs"
     image "$fs"
-    boot "$work/log-$version-$fs" "MODE=tests FILESYSTEM=$fs LEVELS=\"$levels\" REACTOR_TESTS='$reactor'" "$img"
+    boot "$work/log-$version-$fs" "MODE=tests FILESYSTEM=$fs LEVELS=\"$levels\" REACTOR_TESTS='$reactor' EBPF_TESTS='$ebpf'" "$img"
     report "$work/log-$version-$fs" "$fs"
     if [ "${POWERCUT:-1}" = 1 ] && [ -f "$work/bin/slipstream" ]; then powercut "$fs"; fi
     rm -f "$img"
