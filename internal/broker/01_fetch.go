@@ -83,24 +83,60 @@ func (op *fetchOp) openSession(q *protocol.FetchRequest) protocol.ErrorCode {
 	return protocol.NONE
 }
 
-// askSessionless keeps the request's partitions in the op itself.
+// askSessionless keeps the request's partitions in the op itself. One that is named
+// again keeps its place and is asked for as it was named last, as in Kafka.
 func (op *fetchOp) askSessionless(q *protocol.FetchRequest) {
 	for cap(op.asked) < q.PartitionCount {
 		op.asked = append(op.asked[:cap(op.asked)], fetchPartition{})
 	}
-	op.asked = op.asked[:q.PartitionCount]
+	op.asked = op.asked[:0]
 	var t protocol.FetchTopic
 	var p protocol.FetchPartition
-	i := 0
 	q.Rewind()
 	for q.NextTopic(&t) {
 		for q.NextPartition(&p) {
-			a := &op.asked[i]
-			*a = fetchPartition{key: keyOf(t.ID, t.Name, p.Index)}
-			a.set(&p)
-			i++
+			key := keyOf(t.ID, t.Name, p.Index)
+			i := op.askedAt(&key)
+			if i == len(op.asked) {
+				op.asked = append(op.asked, fetchPartition{key: key})
+			}
+			op.asked[i].set(&p)
 		}
 	}
+	switch n := len(op.home.askedAt); {
+	case n > keptParts:
+		op.home.askedAt = make(map[topicPartition]int32)
+	case n > 0:
+		clear(op.home.askedAt)
+	}
+}
+
+// scannedPartitions is how many partitions a sessionless fetch may have asked for so
+// far to be looked through one by one; more are kept in a map.
+const scannedPartitions = 16
+
+// askedAt is where in asked a partition is, or is to be put.
+func (op *fetchOp) askedAt(key *topicPartition) int {
+	n := len(op.asked)
+	if n < scannedPartitions {
+		for i := range op.asked {
+			if op.asked[i].key == *key {
+				return i
+			}
+		}
+		return n
+	}
+	m := op.home.askedAt
+	if n == scannedPartitions && len(m) == 0 {
+		for i := range op.asked {
+			m[op.asked[i].key] = int32(i)
+		}
+	}
+	if i, ok := m[*key]; ok {
+		return int(i)
+	}
+	m[*key] = int32(n)
+	return n
 }
 
 // keyOf names a partition; the key's name aliases the request's frame.
@@ -138,34 +174,62 @@ func (f *fetchSession) forgetAll(q *protocol.FetchRequest, _ *Shard) {
 	}
 }
 
-// resolve makes a part of each partition asked for and finds its topic.
+// resolve makes a part of each partition asked for and finds its topic. Those that
+// there are not are answered behind all others, as in Kafka.
 func (op *fetchOp) resolve() {
-	if op.session == nil {
-		for i := range op.asked {
-			op.resolveOne(&op.asked[i])
-		}
-		return
-	}
-	for a := op.session.head; a != nil; a = a.next {
-		op.resolveOne(a)
+	if op.eachAsked((*fetchOp).resolveKnown) > 0 {
+		op.eachAsked((*fetchOp).resolveUnknown)
 	}
 }
 
-func (op *fetchOp) resolveOne(a *fetchPartition) {
-	p := op.addPart(a)
-	byID := op.version >= 13
-	topic, code := op.home.findTopicByString(a.key.name, a.key.id, byID)
-	switch {
-	case code != protocol.NONE:
-		p.code = code
-	case a.key.partition < 0 || int(a.key.partition) >= topic.partitions:
-		p.code = protocol.UNKNOWN_TOPIC_OR_PARTITION
-	case op.follower:
-		p.code = protocol.NOT_LEADER_OR_FOLLOWER // no broker has a replica here
-	default:
-		p.topic = topic
-		p.key = partitionKey{topic.id, a.key.partition}
+// eachAsked calls f for each partition asked for and counts how often it is false.
+func (op *fetchOp) eachAsked(f func(*fetchOp, *fetchPartition) bool) (not int) {
+	if op.session == nil {
+		for i := range op.asked {
+			if !f(op, &op.asked[i]) {
+				not++
+			}
+		}
+		return not
 	}
+	for a := op.session.head; a != nil; a = a.next {
+		if !f(op, a) {
+			not++
+		}
+	}
+	return not
+}
+
+// find is the topic of a partition asked for, or why there is no such partition.
+func (op *fetchOp) find(a *fetchPartition) (*topicState, protocol.ErrorCode) {
+	topic, code := op.home.findTopicByString(a.key.name, a.key.id, op.version >= 13)
+	if code == protocol.NONE && (a.key.partition < 0 || int(a.key.partition) >= topic.partitions) {
+		code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+	}
+	return topic, code
+}
+
+func (op *fetchOp) resolveKnown(a *fetchPartition) bool {
+	topic, code := op.find(a)
+	if code != protocol.NONE {
+		return false
+	}
+	p := op.addPart(a)
+	p.topic = topic
+	p.key = partitionKey{topic.id, a.key.partition}
+	if op.follower {
+		p.code = protocol.NOT_LEADER_OR_FOLLOWER // no broker has a replica here
+	}
+	return true
+}
+
+func (op *fetchOp) resolveUnknown(a *fetchPartition) bool {
+	_, code := op.find(a)
+	if code == protocol.NONE {
+		return true
+	}
+	op.addPart(a).code = code
+	return false
 }
 
 // planPart finds the range of the log that answers a part, on its owner's core.

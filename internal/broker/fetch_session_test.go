@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"slipstream/protocol"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func testCache(slots int) *sessionCache {
@@ -151,5 +153,42 @@ func TestSessionUpdateDoesNotAllocate(t *testing.T) {
 		s.moveToEnd(s.head)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A sessionless fetch that names partitions again and again, few and many of them,
+// answers each once, at its first place, from the offset that was named last.
+func TestFetchNamesPartitionsAgain(t *testing.T) {
+	b := startTestBroker(t, "")
+	w := b.dial()
+	w.createTopic("t", 40)
+	w.ask(9, produceRequest("t", 3, testBatch(1, "a")))
+	w.ask(9, produceRequest("t", 3, testBatch(1, "b")))
+	for _, n := range []int32{4, scannedPartitions, scannedPartitions + 1, 40, 5} {
+		req := fetchRequest("t", 0, 0, 0)
+		partitions := &req.Topics[0].Partitions
+		*partitions = (*partitions)[:0]
+		for _, offset := range []int64{0, 1} {
+			for p := range n {
+				q := kmsg.NewFetchRequestTopicPartition()
+				q.Partition, q.PartitionMaxBytes = n-1-p, 1000
+				if q.Partition == 3 {
+					q.FetchOffset = offset
+				}
+				*partitions = append(*partitions, q)
+			}
+		}
+		got := w.ask(11, req).(*kmsg.FetchResponse).Topics[0].Partitions
+		if len(got) != int(n) {
+			t.Fatalf("%d partitions named twice: %d answers", n, len(got))
+		}
+		for i, p := range got {
+			if p.Partition != n-1-int32(i) || p.ErrorCode != 0 {
+				t.Errorf("of %d, answer %d is partition %d, error %d", n, i, p.Partition, p.ErrorCode)
+			}
+			if p.Partition == 3 && lastBatch(t, p.RecordBatches).BaseOffset() != 1 {
+				t.Errorf("of %d, the first offset named counted", n)
+			}
+		}
 	}
 }

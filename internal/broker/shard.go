@@ -29,6 +29,7 @@ type Shard struct {
 	controller   *controller // on core 0 only
 	wokenVisits  visitQueue
 	fetchRequest protocol.FetchRequest
+	askedAt      map[topicPartition]int32 // empty but while a fetch is read
 
 	unsent            callQueue
 	unansweredProduce produceQueue
@@ -54,6 +55,7 @@ func newShard(b *Broker) *Shard {
 		topics:       make(map[protocol.UUID]*topicState),
 		topicsByName: make(map[string]*topicState),
 		hosted:       make(map[partitionKey]*hosted),
+		askedAt:      make(map[topicPartition]int32),
 		sessions:     newSessionCache(b.fetchSessionSlots, b.kernel.Random),
 		requests:     make([]RequestCounts, len(apis)),
 	}

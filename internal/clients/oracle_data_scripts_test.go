@@ -250,7 +250,46 @@ func scriptFetch(s *script) {
 		p.Partition, p.PartitionMaxBytes = 1, 1<<20
 		r.Topics[0].Partitions = append(r.Topics[0].Partitions, p)
 	})
+	s.fetchTwice(id)
 	s.fetchSessions(id)
+}
+
+// fetchTwice names a partition more than once, in one topic and in two, without a session and with one.
+func (s *script) fetchTwice(id [16]byte) {
+	add := func(r *kmsg.FetchRequest, topic int, partition int32, offset int64, maxBytes int32) {
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, offset, maxBytes
+		r.Topics[topic].Partitions = append(r.Topics[topic].Partitions, p)
+	}
+	for _, version := range []int16{4, 12, 15} {
+		req := fetchRequest(version, "fetch", id, 0, 0)
+		add(req, 0, 0, 9, 1<<20)
+		s.ask("one partition twice", version, req)
+		req = fetchRequest(version, "fetch", id, 0, 9)
+		add(req, 0, 1, 0, 1<<20)
+		add(req, 0, 0, 3, 1)
+		s.ask("one partition twice, another between", version, req)
+		req = fetchRequest(version, "fetch", id, 1, 0)
+		req.Topics = append(req.Topics, fetchRequest(version, "fetch", id, 0, 9).Topics[0])
+		add(req, 1, 1, 7, 1<<20)
+		s.ask("one topic twice, one of its partitions too", version, req)
+		req = fetchRequest(version, "fetch", id, 9, 0)
+		add(req, 0, 9, 0, 1<<20)
+		s.ask("an unknown partition twice", version, req)
+		req = fetchRequest(version, "fetch-unknown", [16]byte{5}, 0, 0)
+		add(req, 0, 0, 1, 1<<20)
+		req.Topics = append(req.Topics, fetchRequest(version, "fetch", id, 0, 12).Topics[0])
+		s.ask("a partition of an unknown topic twice", version, req)
+	}
+	req := fetchRequest(15, "", id, 0, 0)
+	req.SessionEpoch = 0
+	add(req, 0, 1, 0, 1<<20)
+	add(req, 0, 0, 9, 1<<20)
+	sid := s.ask("session: one partition twice", 15, req).(*kmsg.FetchResponse).SessionID
+	req = fetchRequest(15, "", id, 0, 3)
+	req.SessionID, req.SessionEpoch = sid, 1
+	add(req, 0, 0, 12, 1<<20)
+	s.ask("session: one partition twice in an update", 15, req)
 }
 
 // fetchSessions goes through an incremental fetch session (KIP-227) and what can be wrong with one.
