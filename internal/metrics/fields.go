@@ -76,11 +76,6 @@ var (
 	storeFields   = familiesOf(reflect.TypeFor[storage.StoreStats](), "slipstream_store_", storeHelp)
 )
 
-// unexported are fields that are no figures, and what they are.
-var unexported = map[string]string{
-	"LastUnexpected": "text: the log has it",
-}
-
 var counterHelp = map[string]string{
 	"Turns":              "Times round the loop.",
 	"Enters":             "Calls of io_uring_enter that turns ended with. Submissions by enters is what batching saves.",
@@ -106,6 +101,9 @@ var counterHelp = map[string]string{
 	"RequestsOpen":       "Requests being handled.",
 	"BytesReceived":      "Bytes received from clients.",
 	"BytesSent":          "Bytes sent to clients, those of files included.",
+	"Relays":             "Pieces of received blocks sent on to consumers in the turn that appended them.",
+	"RelayedBytes":       "Bytes of those.",
+	"RelaysMissed":       "Pieces that a socket did not take at once: they left from their file.",
 	"FileBytesSent":      "Bytes of log files sent to clients without a copy.",
 	"ColdBytes":          "Bytes read from the disk for fetches, or ahead of them, by the cold lane.",
 	"TailMisses":         "Stretches near the end of a log that were not in the page cache when they were to be sent.",
@@ -161,6 +159,7 @@ var storeHelp = map[string]string{
 	"FailedSyncs":       "Those that failed: each ends a log's writing until a restart.",
 	"Rolls":             "Segments begun.",
 	"Preallocations":    "Times that disk blocks were reserved ahead of the writer.",
+	"Lookups":           "Plans that a helper had to make, because they needed the disk.",
 	"BadIndexEntries":   "Index entries that did not fit the log.",
 	"DirtyBytes":        "Bytes written and neither written behind nor synced.",
 	"WritebackBytes":    "Bytes given to the disk ahead of any fsync.",

@@ -9,13 +9,13 @@ import (
 // active ones get a name and keep it for as long as they are there; all others
 // are added up. No counter of those that are shown ever goes backwards, nor does the
 // sum of the others: what leaves it for a name of its own stays in it, and what of a
-// named one is handed to the others when it is gone was counted already.
+// named one is handed to the others when it is gone was told already.
 type limiter struct {
 	limit   int
-	width   int // figures of an item
 	named   map[string][]uint64
-	carried []uint64 // added to the sum of the others; wraps around below zero
-	highest []uint64 // that the sum of the others has been
+	unnamed map[string][]uint64 // added up, the last time
+	carried []uint64            // added to the sum of the others; wraps around below zero
+	highest []uint64            // that the sum of the others has been
 }
 
 // item is a key and its counters.
@@ -26,7 +26,7 @@ type item struct {
 }
 
 func newLimiter(limit, width int) limiter {
-	return limiter{limit: limit, width: width, named: map[string][]uint64{}, carried: make([]uint64, width), highest: make([]uint64, width)}
+	return limiter{limit: limit, named: map[string][]uint64{}, carried: make([]uint64, width), highest: make([]uint64, width)}
 }
 
 // update takes in how things stand. rest is what was counted for nobody in
@@ -53,15 +53,18 @@ func (l *limiter) update(items []item, rest []uint64) (named []item, others []ui
 	}
 	slices.SortStableFunc(waiting, func(a, b item) int { return cmp.Compare(sum(b.counts), sum(a.counts)) })
 	others = slices.Clone(rest)
+	before := l.unnamed
+	l.unnamed = map[string][]uint64{}
 	for _, it := range waiting {
 		if len(l.named) < l.limit {
 			l.named[it.key] = it.counts
 			named = append(named, it)
-			for i, n := range it.counts {
+			for i, n := range before[it.key] {
 				l.carried[i] += n
 			}
 			continue
 		}
+		l.unnamed[it.key] = it.counts
 		for i, n := range it.counts {
 			others[i] += n
 		}
