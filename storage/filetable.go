@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"slipstream/reactor"
 	"slipstream/ring"
 )
 
@@ -46,6 +47,7 @@ func (f *File) Release() {
 // round trip through a worker and make every read path asynchronous for that.
 type fileTable struct {
 	kernel     ring.Kernel
+	observer   reactor.CacheObserver
 	limit      int
 	open       int
 	head, tail *File
@@ -75,6 +77,13 @@ func (t *fileTable) add(p *Partition, s *segment, kind fileKind, fd int) *File {
 		t.drop(t.tail)
 	}
 	f := &File{fd: fd, kernel: t.kernel, owner: s, kind: kind}
+	if kind == logFile {
+		s.observed = t.observer.File(fd, p.id.String(), s.size)
+		f.observed = s.observed
+		if s == p.activeSegment() {
+			p.observeExtent(s)
+		}
+	}
 	f.refs.Store(1)
 	s.files[kind] = f
 	t.link(f)

@@ -203,9 +203,14 @@ func newRig(t testing.TB, o StoreOptions) *rig {
 
 func newRigOn(t testing.TB, k *faults, o StoreOptions) *rig {
 	t.Helper()
+	return newRigWith(t, k, o, nil)
+}
+
+func newRigWith(t testing.TB, k *faults, o StoreOptions, observer reactor.CacheObserver) *rig {
+	t.Helper()
 	runtime.LockOSThread()
 	r := &rig{t: t, kernel: k}
-	r.core = reactor.NewCore(reactor.Config{Kernel: k, Helpers: &r.helpers, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
+	r.core = reactor.NewCore(reactor.Config{Kernel: k, Helpers: &r.helpers, Observer: observer, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
 	o.Note = func(m string) { r.notes = append(r.notes, m) }
 	r.store = NewStore(r.core, o)
 	if err := r.core.Start(); err != nil {

@@ -12,6 +12,7 @@ type segment struct {
 	unnamed     bool  // its name in the directory is not known to be durable
 	unsettled   bool  // closed, and its indexes are not known to be durable
 	files       [fileKinds]*File
+	observed    uint32 // the .log's number with the core's CacheObserver, once it was opened; 0: it has none
 }
 
 // fileKind is which of a segment's files.
@@ -83,6 +84,14 @@ func (p *Partition) endOf(i int) int64 {
 		return p.segments[i+1].base
 	}
 	return p.offsets.LogEnd
+}
+
+// observeExtent tells the core's CacheObserver where a segment's bytes end: what is brought into the page cache behind
+// that is written, not read.
+func (p *Partition) observeExtent(s *segment) {
+	if s.observed != 0 {
+		p.store.files.observer.Extent(s.observed, s.size)
+	}
 }
 
 func (p *Partition) path(base int64, suffix string) string {

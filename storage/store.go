@@ -89,7 +89,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 	}
 	s := &Store{
 		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes,
-		files: fileTable{kernel: core.Kernel, limit: max(o.MaxFiles, int(fileKinds))},
+		files: fileTable{kernel: core.Kernel, observer: core.Observer, limit: max(o.MaxFiles, int(fileKinds))},
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
 	s.writeback = newWriteback(s, o.WritebackMillis)
@@ -130,6 +130,9 @@ func (s *Store) release(p *Partition) {
 	s.writeback.forget(p)
 	for _, segment := range p.segments {
 		s.files.dropSegment(segment)
+		if segment.observed != 0 {
+			s.files.observer.Forget(segment.observed)
+		}
 	}
 	s.window.segment = nil
 	if p.syncing.timer.Armed() {

@@ -261,6 +261,7 @@ func (p *Partition) advance(done *appendList) {
 		}
 	}
 	if s.size > before {
+		p.observeExtent(s)
 		p.grew(s.size - before)
 	}
 	p.syncLater()
@@ -386,6 +387,7 @@ func (j *cutJob) Deliver(*reactor.Core) {
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 	} else {
 		p.active.allocated = j.size
+		p.observeExtent(p.activeSegment())
 		if p.trouble == mustCut {
 			p.trouble = sound
 		}
