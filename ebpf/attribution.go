@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,7 @@ func load(cores int, options Options, attach attacher) (*Attribution, error) {
 		a.Close()
 		return nil, explain(err)
 	}
+	debug.FreeOSMemory() // the kernel's types, read: megabytes that are never needed again
 	return a, nil
 }
 
