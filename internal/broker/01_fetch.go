@@ -26,7 +26,7 @@ func (s *Shard) serveFetch(r *reactor.Request, h protocol.Header, body []byte) r
 		return s.refuse(r, "too many partitions in a fetch request")
 	}
 	op := s.takeFetch()
-	op.req, op.version, op.corrID = r, h.Version, h.CorrelationID
+	op.req, op.version, op.corrID, op.clientID = r, h.Version, h.CorrelationID, h.ClientID
 	s.fetching.add(op)
 	op.maxWaitMillis, op.minBytes, op.maxBytes = q.MaxWaitMillis, q.MinBytes, min(q.MaxBytes, s.broker.fetchMaxBytes)
 	op.readCommitted = q.IsolationLevel == 1
@@ -444,12 +444,12 @@ func (p *fetchPart) atTail() bool { return p.behind <= tailBytes }
 // addRecords adds a part's range of the log to the response: from the blocks that
 // it was received in, if it came in this turn and is not much, else from its file.
 func (op *fetchOp) addRecords(p *fetchPart, relayed *int) {
-	r := &p.at
+	r, reader := &p.at, op.home.readerOf(p)
 	if p.visit.owner == op.home && *relayed+r.Len <= storage.RelayBytes {
 		at := r.Pos
 		for _, piece := range op.home.store.Relayed(r) {
 			r.File.Retain()
-			op.req.AddRelay(piece, r.File, at, 0)
+			op.req.AddRelay(piece, r.File, at, reader)
 			at += int64(piece.To - piece.From)
 		}
 		if at > r.Pos {
@@ -459,7 +459,7 @@ func (op *fetchOp) addRecords(p *fetchPart, relayed *int) {
 			return
 		}
 	}
-	op.req.AddFile(r.File, r.Pos, r.Len, 0, p.atTail())
+	op.req.AddFile(r.File, r.Pos, r.Len, reader, p.atTail())
 	*r = storage.Range{}
 	p.sent = true
 }

@@ -30,6 +30,8 @@ type fetchOp struct {
 	req     *reactor.Request
 	version int16
 	corrID  int32
+	// clientID aliases the request's frame.
+	clientID []byte
 
 	maxWaitMillis int32
 	minBytes      int32

@@ -56,7 +56,7 @@ func (s *Shard) putFetch(op *fetchOp) {
 		op.parts[i].at.Release()
 		op.parts[i].lookup = nil
 	}
-	op.parts, op.asked = op.parts[:0], op.asked[:0]
+	op.parts, op.asked, op.clientID = op.parts[:0], op.asked[:0], nil
 	for i := range op.visits {
 		op.visits[i].parts = op.visits[i].parts[:0]
 		if cap(op.visits[i].parts) > keptParts {

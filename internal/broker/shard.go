@@ -24,6 +24,7 @@ type Shard struct {
 	hosted         map[partitionKey]*hosted
 
 	sessions     *sessionCache
+	readers      readerNumbers
 	fetching     fetchList
 	producerIDs  producerIDs
 	controller   *controller // on core 0 only
