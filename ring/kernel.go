@@ -86,6 +86,11 @@ type Now interface {
 	// ReadNow is pread(2) into p; short at the end of the file.
 	ReadNow(fd int, p []byte, off int64) (int, syscall.Errno)
 
+	// OpenNowait is openat2(2) with RESOLVE_CACHED, of a file that there is: EAGAIN
+	// means that its name, or the file's inode, would have to be read from the disk.
+	// Where the kernel cannot do that it is open(2), which reads.
+	OpenNowait(path string, flags int) (fd int, errno syscall.Errno)
+
 	// ReadNowait is preadv2(2) with RWF_NOWAIT: only what is in the page cache. EAGAIN
 	// means that the first byte is not; a short count that what follows is not, or
 	// the end of the file. A page that is missing may be read ahead by it.

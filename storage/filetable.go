@@ -43,8 +43,9 @@ func (f *File) Release() {
 // fileTable keeps a core's segment files open, those used last, up to a limit. Files in use beyond that
 // stay open until their users are done.
 //
-// Opening happens in place, on the core: 2 to 4 us when the name is cached. A ring OPENAT would take a
-// round trip through a worker and make every read path asynchronous for that.
+// Writers open files in place, on the core: 2 to 4 us when the name is cached, as that of a file being written is. A
+// ring OPENAT would take a round trip through a worker and make every path asynchronous for that. Readers use getNow,
+// and leave to a helper what is not cached.
 type fileTable struct {
 	kernel     ring.Kernel
 	observer   reactor.CacheObserver
@@ -57,6 +58,31 @@ type fileTable struct {
 // get returns the file, open, without a reference for the caller: it is good until the next get, unless
 // retained.
 func (t *fileTable) get(p *Partition, s *segment, kind fileKind) (*File, error) {
+	f, err := t.find(p, s, kind, func(path string) (int, error) { return t.kernel.Open(path, readWrite, 0) })
+	return f, err
+}
+
+// getNow is get for a reader: cold means that opening the file would wait for the disk.
+func (t *fileTable) getNow(p *Partition, s *segment, kind fileKind) (*File, outcome) {
+	f, err := t.find(p, s, kind, func(path string) (int, error) {
+		fd, errno := t.kernel.OpenNowait(path, readWrite)
+		if errno != 0 {
+			return -1, errno
+		}
+		return fd, nil
+	})
+	switch {
+	case err == nil:
+		return f, present
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, cold
+	}
+	return nil, broken
+}
+
+// find returns a file that is in the table, or opens it. When the process has no descriptors left, the table gives
+// up half of its own first.
+func (t *fileTable) find(p *Partition, s *segment, kind fileKind, open func(path string) (int, error)) (*File, error) {
 	if f := s.files[kind]; f != nil {
 		if t.head != f {
 			t.unlink(f)
@@ -64,7 +90,14 @@ func (t *fileTable) get(p *Partition, s *segment, kind fileKind) (*File, error) 
 		}
 		return f, nil
 	}
-	fd, err := t.openFile(p.path(s.base, fileSuffixes[kind]))
+	path := p.path(s.base, fileSuffixes[kind])
+	fd, err := open(path)
+	if t.open > 0 && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
+		for n := (t.open + 1) / 2; n > 0; n-- {
+			t.drop(t.tail)
+		}
+		fd, err = open(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -90,18 +123,6 @@ func (t *fileTable) add(p *Partition, s *segment, kind fileKind, fd int) *File {
 	t.open++
 	t.opens++
 	return f
-}
-
-// openFile opens a file; when the process has no descriptors left, the table gives up half of its own first.
-func (t *fileTable) openFile(path string) (int, error) {
-	fd, err := t.kernel.Open(path, readWrite, 0)
-	if err == nil || t.open == 0 || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-		return fd, err
-	}
-	for n := (t.open + 1) / 2; n > 0; n-- {
-		t.drop(t.tail)
-	}
-	return t.kernel.Open(path, readWrite, 0)
 }
 
 // drop gives up the table's reference.

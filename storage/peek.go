@@ -33,7 +33,7 @@ func (s *Store) source(p *Partition, segment *segment) *memorySource {
 }
 
 func (m *memorySource) readIndex(b []byte, off int64) outcome {
-	f, o := m.file(indexFile)
+	f, o := m.store.files.getNow(m.p, m.segment, indexFile)
 	if o != present {
 		return o
 	}
@@ -53,7 +53,7 @@ func (m *memorySource) head(position int64) ([]byte, outcome) {
 	if position < 0 || n < protocol.HeaderBytes {
 		return nil, broken
 	}
-	f, o := m.file(logFile)
+	f, o := m.store.files.getNow(m.p, m.segment, logFile)
 	if o != present {
 		return nil, o
 	}
@@ -67,15 +67,6 @@ func (m *memorySource) head(position int64) ([]byte, outcome) {
 	}
 	w.segment, w.position, w.n = m.segment, position, got
 	return w.bytes[:got], present
-}
-
-// file is one of the segment's files, if it is open or can be opened without waiting for the disk.
-func (m *memorySource) file(kind fileKind) (*File, outcome) {
-	f, err := m.store.files.get(m.p, m.segment, kind)
-	if err != nil {
-		return nil, broken
-	}
-	return f, present
 }
 
 // read reads what is in the page cache, at least a byte.

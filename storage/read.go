@@ -102,6 +102,11 @@ func (p *Partition) planFrom(q Query, from cursor) (Range, *Lookup, protocol.Err
 	f := p.finderOf(from.segment)
 	to, o := f.boundary(p.store.source(p, from.segment), from, int64(max(q.MaxBytes, 0)), q.AtLeastOne)
 	p.learn(f)
+	if o == present && to.position > from.position {
+		if _, opened := p.store.files.getNow(p, from.segment, logFile); opened == cold {
+			o = cold
+		}
+	}
 	if o != present {
 		return p.unplanned(q, from, o)
 	}
