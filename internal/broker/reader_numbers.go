@@ -24,14 +24,17 @@ type readerKey struct {
 const (
 	readerNumbersKept  = 10_000
 	readerNumbersNanos = 60e9
+	// readerClientBytes is the longest client id that is told apart: Kafka knows no
+	// bound but that of a string, 32 KiB.
+	readerClientBytes = 256
 )
 
 // readerOf is the number under which the core's observer counts a part's reads.
 func (s *Shard) readerOf(p *fetchPart) uint32 {
-	if s.broker.settings.Observers == nil {
+	r, client := &s.readers, p.visit.op.clientID
+	if s.broker.settings.Observers == nil || len(client) > readerClientBytes {
 		return 0
 	}
-	r, client := &s.readers, p.visit.op.clientID
 	key := readerKey{p.key, unsafe.String(unsafe.SliceData(client), len(client))}
 	if n, ok := r.numbers[key]; ok && s.core.Now-r.since < readerNumbersNanos {
 		return n
