@@ -15,6 +15,12 @@ type Append struct {
 	// partition's core and stays until Appended. Else it is zero.
 	At    reactor.Piece
 	Owner AppendOwner
+	// Origin says whose batch it is; only a coordinator's may be a marker.
+	Origin Origin
+	// Verified is the guard of a transactional batch's verification, see Partition.Verify.
+	Verified uint64
+	// TransactionVersion is, of a marker, the transaction.version of its transaction.
+	TransactionVersion int16
 
 	// Err is NONE, or why the batch was refused. Message would say more; Kafka sends none with any of these.
 	Err     protocol.ErrorCode
@@ -36,6 +42,10 @@ type Append struct {
 	remembered *producer
 	before     producer // what remembered was
 	wasKnown   bool     // it was in the map before
+	txn        txnChange
+	marker     protocol.Marker // if it is one
+	txnFirst   int64           // where the transaction began that it ends
+	aborted    abortedTxn
 }
 
 // AppendOwner is told, once, on the partition's core, that the append was written (and synced, if
@@ -88,25 +98,57 @@ func (l *appendList) take(m *appendList) {
 func (p *Partition) Append(a *Append) {
 	a.Err, a.Message = protocol.NONE, ""
 	a.BaseOffset, a.LogAppendTime, a.LogStart = -1, -1, p.offsets.LogStart
-	a.duplicate, a.mustSync, a.remembered = false, false, nil
+	a.duplicate, a.mustSync, a.remembered, a.txn = false, false, nil, noTxn
 	if code := p.refuses(a.Batch); code != protocol.NONE {
 		a.refuse(code)
 		return
 	}
 	if id := a.Batch.ProducerID(); id >= 0 {
 		q := p.producers.get(id)
-		if q != nil {
+		if q != nil && a.Origin == FromClient {
 			if m := q.duplicate(a.Batch); m != nil {
 				p.repeat(a, m)
 				return
 			}
 		}
-		if code := q.check(a.Batch); code != protocol.NONE {
+		if code := p.checkProducer(a, q); code != protocol.NONE {
 			a.refuse(code)
 			return
 		}
 	}
 	p.accept(a)
+}
+
+// checkProducer says whether a batch may be appended after what its producer (nil: unknown) has sent.
+func (p *Partition) checkProducer(a *Append, q *producer) protocol.ErrorCode {
+	b := a.Batch
+	if b.IsTransactional() {
+		if code := p.checkTransactional(a, q); code != protocol.NONE {
+			return code
+		}
+	}
+	if b.IsControl() {
+		var ok bool
+		if a.marker, ok = protocol.ParseMarker(b); !ok || a.Origin != FromCoordinator {
+			return protocol.INVALID_RECORD
+		}
+		return q.checkMarker(&a.marker, a.TransactionVersion)
+	}
+	if q != nil && b.ProducerEpoch() < q.epoch {
+		return protocol.INVALID_PRODUCER_EPOCH
+	}
+	if a.Origin == FromClient {
+		if code := p.checkVerified(b, q); code != protocol.NONE {
+			return code
+		}
+		if code := q.check(b); code != protocol.NONE {
+			return code
+		}
+	}
+	if q != nil && q.txnFirstOffset >= 0 && !b.IsTransactional() {
+		return protocol.INVALID_TXN_STATE
+	}
+	return protocol.NONE
 }
 
 // refuses checks what does not depend on the producer.
@@ -187,7 +229,12 @@ func (p *Partition) remember(a *Append) {
 		p.producers.put(q)
 	}
 	a.remembered, a.before = q, *q
-	q.add(b.ProducerEpoch(), metaOf(b))
+	if !b.IsControl() {
+		q.add(b.ProducerEpoch(), metaOf(b))
+	}
+	if b.IsTransactional() {
+		p.noteTransaction(a, q)
+	}
 }
 
 // forget undoes remember. Appends are forgotten last first.
@@ -195,6 +242,7 @@ func (p *Partition) forget(a *Append) {
 	if a.remembered == nil {
 		return
 	}
+	p.forgetTransaction(a)
 	if a.wasKnown {
 		*a.remembered = a.before
 	} else {

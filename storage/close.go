@@ -145,12 +145,17 @@ func (p *Partition) closeFiles(k kernel) error {
 
 // syncSegment makes a closed segment durable.
 func (p *Partition) syncSegment(k kernel, s *segment) error {
-	for _, suffix := range fileSuffixes {
+	if s.aborts.unwritten {
+		if err := finishAborted(k, p.path(s.base, ""), s.aborts.list, false); err != nil {
+			return err
+		}
+	}
+	for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix} {
 		if err := syncFile(k, p.path(s.base, suffix)); err != nil {
 			return err
 		}
 	}
-	return syncFile(k, p.path(s.base, snapshotSuffix))
+	return nil
 }
 
 // removal is a partition being deleted.

@@ -327,7 +327,7 @@ func (r *rig) open(dir string, cfg Config, o OpenOptions) (*Partition, RecoveryR
 // plan is Plan and, where that takes one, the lookup.
 func (r *rig) plan(p *Partition, offset int64, limit int, atLeastOne bool) (Range, protocol.ErrorCode) {
 	r.t.Helper()
-	q := Query{offset, limit, atLeastOne}
+	q := Query{Offset: offset, MaxBytes: limit, AtLeastOne: atLeastOne}
 	got, l, code := p.Plan(q, nil)
 	for l != nil {
 		r.until("a lookup is done", l.Done)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
@@ -191,20 +192,24 @@ func (op *opening) removeOrphans() error {
 	return nil
 }
 
-// loadProducers reads the newest good snapshot and replays what the log has beyond it. Snapshots that belong to
-// no segment, other than the newest, go, and so do those beyond the log's end.
+// loadProducers reads the newest good snapshot and replays what the log has beyond it; where segments were
+// validated, one that is older than they are, because replay makes their .txnindex anew. Snapshots that belong to no segment, other than
+// that one, go, and so do those beyond the log's end.
 func (op *opening) loadProducers() error {
 	p := op.p
-	from := int64(-1)
+	from, newest := int64(-1), int64(math.MaxInt64)
+	if op.scanned != nil {
+		newest = op.scannedFrom
+	}
 	for i := len(op.files.snapshots) - 1; i >= 0; i-- {
 		at := op.files.snapshots[i]
-		if at > p.offsets.LogEnd || at < p.offsets.LogStart || from >= 0 && !op.files.has(at, logSuffix) {
+		if at > p.offsets.LogEnd || at < p.offsets.LogStart || (from >= 0 || at > newest) && !op.files.has(at, logSuffix) {
 			if err := removeFile(op.k, p.path(at, snapshotSuffix)); err != nil {
 				return err
 			}
 			continue
 		}
-		if from >= 0 {
+		if from >= 0 || at > newest {
 			continue
 		}
 		if err := op.loadSnapshot(at); err != nil {
@@ -231,7 +236,9 @@ func (op *opening) loadSnapshot(at int64) error {
 	if err != nil {
 		return err
 	}
-	op.p.producers, err = decodeProducers(b)
+	if op.p.producers, err = decodeProducers(b); err == nil {
+		op.p.txns.openFromSnapshot(&op.p.producers)
+	}
 	return err
 }
 
@@ -246,13 +253,14 @@ func (op *opening) replay(from int64) error {
 			if h.ProducerID() < 0 || h.LastOffset() < from || h.BaseOffset() >= p.offsets.LogEnd {
 				return nil
 			}
+			at := place{s, position, h.BaseOffset()}
 			if !h.IsControl() {
-				p.producers.replay(h)
+				op.replayBatch(h, at)
 				return nil
 			}
 			b, err := r.view(position, int(batchBytes(h)))
 			if err == nil {
-				p.producers.replay(protocol.Batch(b))
+				op.replayBatch(protocol.Batch(b), at)
 			}
 			return err
 		})

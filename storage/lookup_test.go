@@ -184,7 +184,7 @@ func (l *laidOut) look(t *testing.T, offset int64, open bool, happen func(l *lai
 	never := &coldness{cold: func(int) bool { return true }}
 	l.r.kernel.set(func(f *faults) { f.resident = never.resident })
 	l.r.helpers.hold = true
-	q := Query{offset, 1000, true}
+	q := Query{Offset: offset, MaxBytes: 1000, AtLeastOne: true}
 	got, lookup, code := l.p.Plan(q, nil)
 	if lookup == nil || code != protocol.NONE || got.File != nil || lookup.Done() {
 		t.Fatalf("a cold plan: %+v, %v, %v", got, lookup, code)

@@ -36,6 +36,7 @@ type Partition struct {
 	cursorAt  uint8
 	relaying  relaying
 	producers producers
+	txns      transactions
 	epochs    epochs
 	epoch     int32 // the leader's, stamped on batches
 	readers   readers

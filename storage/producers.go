@@ -131,12 +131,12 @@ func metaOf(b protocol.Batch) batchMeta {
 	}
 }
 
-// replay takes a batch found in the log in: no checks, what is in the log was checked. Control batches
-// (transaction markers) end a transaction.
-func (ps *producers) replay(b protocol.Batch) {
+// replay takes a batch found in the log in: no checks, what is in the log was checked. ended says that it is a
+// marker.
+func (ps *producers) replay(b protocol.Batch) (m protocol.Marker, ended bool) {
 	id := b.ProducerID()
 	if id < 0 {
-		return
+		return m, false
 	}
 	q := ps.get(id)
 	if q == nil {
@@ -144,33 +144,16 @@ func (ps *producers) replay(b protocol.Batch) {
 		ps.put(q)
 	}
 	if b.IsControl() {
-		q.replayMarker(b)
-		return
+		if m, ended = protocol.ParseMarker(b); ended {
+			q.ends(&m, b.MaxTimestamp())
+		}
+		return m, ended
 	}
 	q.add(b.ProducerEpoch(), metaOf(b))
 	if b.IsTransactional() && q.txnFirstOffset < 0 {
 		q.txnFirstOffset = b.BaseOffset()
 	}
-}
-
-// replayMarker ends a producer's transaction.
-func (q *producer) replayMarker(b protocol.Batch) {
-	if b.ProducerEpoch() != q.epoch {
-		q.epoch, q.count = b.ProducerEpoch(), 0
-	}
-	q.lastTimestamp, q.txnFirstOffset = b.MaxTimestamp(), -1
-	if epoch, ok := markerCoordinatorEpoch(b); ok {
-		q.coordinatorEpoch = epoch
-	}
-}
-
-// markerCoordinatorEpoch reads the value of a batch's one control record: version int16, coordinator epoch int32.
-func markerCoordinatorEpoch(b protocol.Batch) (int32, bool) {
-	v, ok := firstControlValue(b)
-	if !ok || len(v) < 6 {
-		return 0, false
-	}
-	return int32(uint32(v[2])<<24 | uint32(v[3])<<16 | uint32(v[4])<<8 | uint32(v[5])), true
+	return m, false
 }
 
 // expire forgets producers that have been silent for too long. The order in which the map is passed
@@ -181,17 +164,4 @@ func (ps *producers) expire(nowMillis, afterMillis int64) {
 			delete(ps.byID, id)
 		}
 	}
-}
-
-// firstControlValue is the value of a control batch's first record. Such batches are never compressed.
-func firstControlValue(b protocol.Batch) ([]byte, bool) {
-	if b.Codec() != protocol.None {
-		return nil, false
-	}
-	var it protocol.Records
-	var r protocol.Record
-	it.Open(b, nil)
-	defer it.Close()
-	ok := it.Next(&r)
-	return r.Value, ok
 }

@@ -162,6 +162,7 @@ func TestSequencesWrap(t *testing.T) {
 func TestMarkersReplay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "events-0")
 	r := newRig(t, StoreOptions{})
+	r.store.SetVerification(false)
 	p := r.create(dir, DefaultConfig())
 	r.must(p, spec{producer: 7, timestamp: 1e12, attrs: protocol.AttrTransactional}.batch())
 	r.must(p, spec{producer: 8, timestamp: 1e12, attrs: protocol.AttrTransactional}.batch())

@@ -12,6 +12,9 @@ type Query struct {
 	Offset     int64
 	MaxBytes   int
 	AtLeastOne bool
+	// Committed stops at the last stable offset instead of the high watermark: a consumer that reads committed records
+	// only, and is told of the aborted ones among them (AbortedTransactions).
+	Committed bool
 }
 
 // Range is whole batches in one file. File is retained for the caller, who releases it, or hands it to who
@@ -20,6 +23,7 @@ type Range struct {
 	File *File
 	Pos  int64
 	Len  int
+	End  int64 // the offset behind the last batch
 
 	turn          uint64 // in which it is pieces [first, first+pieces) of the store's, if it is any
 	first, pieces int
@@ -35,8 +39,8 @@ func (r *Range) Release() {
 
 const cursorCount = 4
 
-// Plan finds the batches that a query is for. A range never passes the high watermark or the end of a segment. An
-// offset at or beyond the high watermark yields an empty range; one outside the log OFFSET_OUT_OF_RANGE.
+// Plan finds the batches that a query is for. A range never passes the high watermark (the last stable offset, if the
+// query says so) or the end of a segment. An offset at or beyond that yields an empty range; one outside the log OFFSET_OUT_OF_RANGE.
 //
 // Readers that go on where a range ended, and readers at the log's end, are found by a cursor; others by the
 // index. Nothing is read that is not in memory: where that is not enough, Plan returns no range but a Lookup, which a
@@ -53,7 +57,7 @@ func (p *Partition) Plan(q Query, l *Lookup) (Range, *Lookup, protocol.ErrorCode
 		}
 		return p.lookedUp(l)
 	}
-	from, o := p.locate(q.Offset)
+	from, o := p.locate(&q)
 	if o != present {
 		return p.unplanned(q, cursor{}, o)
 	}
@@ -72,7 +76,7 @@ func (p *Partition) lookedUp(l *Lookup) (Range, *Lookup, protocol.ErrorCode) {
 		}
 		return Range{}, nil, protocol.KAFKA_STORAGE_ERROR
 	case l.from.position >= f.end:
-		from, ok := p.afterSegment(f.base)
+		from, ok := p.afterSegment(f.base, p.readable(&l.query))
 		if !ok {
 			return Range{}, nil, protocol.KAFKA_STORAGE_ERROR
 		}
@@ -94,12 +98,15 @@ func (p *Partition) check(q Query) (wanted bool, code protocol.ErrorCode) {
 		p.readAt(q.Offset, 0)
 		return false, protocol.NONE
 	}
+	if q.Committed && q.Offset >= o.LastStable {
+		return false, protocol.NONE
+	}
 	return q.MaxBytes > 0 || q.AtLeastOne, protocol.NONE
 }
 
 // planFrom finds where the range that begins at from ends.
 func (p *Partition) planFrom(q Query, from cursor) (Range, *Lookup, protocol.ErrorCode) {
-	f := p.finderOf(from.segment)
+	f := p.finderOf(from.segment, p.readable(&q))
 	to, o := f.boundary(p.store.source(p, from.segment), from, int64(max(q.MaxBytes, 0)), q.AtLeastOne)
 	p.learn(f)
 	if o == present && to.position > from.position {
@@ -134,7 +141,7 @@ func (p *Partition) planned(from, to cursor) (Range, *Lookup, protocol.ErrorCode
 	f.Retain()
 	p.remind(to)
 	p.readAt(from.offset, p.fromEnd(from.place))
-	r := Range{File: f, Pos: from.position, Len: int(to.position - from.position)}
+	r := Range{File: f, Pos: from.position, Len: int(to.position - from.position), End: to.offset}
 	p.relayed(&r, from.segment)
 	return r, nil, protocol.NONE
 }
@@ -157,60 +164,61 @@ func (p *Partition) remind(c cursor) {
 	p.cursorAt++
 }
 
-// visibleEnd is how far a segment may be read.
-func (p *Partition) visibleEnd(s *segment) int64 {
+// visibleEnd is how far a segment may be read by who may read to limit.
+func visibleEnd(s *segment, limit place) int64 {
 	switch {
-	case s == p.visible.segment:
-		return p.visible.position
-	case s.base > p.visible.segment.base:
+	case s == limit.segment:
+		return limit.position
+	case s.base > limit.segment.base:
 		return 0
 	}
 	return s.size
 }
 
-// endOfVisible is the offset after the last one of a segment that may be read.
-func (p *Partition) endOfVisible(s *segment) int64 {
-	if s == p.visible.segment {
-		return p.visible.offset
+// endOfVisible is the offset after the last one of a segment that may be read by who may read to limit.
+func (p *Partition) endOfVisible(s *segment, limit place) int64 {
+	if s == limit.segment {
+		return limit.offset
 	}
 	return p.endOf(p.segmentFor(s.base))
 }
 
-// locate finds the batch that holds offset, which is below the high watermark, or the next one if compaction has
+// locate finds the batch that holds a query's offset, which may be read, or the next one if compaction has
 // removed it. When it returns cold, the store's finder is the one that was stopped.
-func (p *Partition) locate(offset int64) (cursor, outcome) {
+func (p *Partition) locate(q *Query) (cursor, outcome) {
+	offset, limit := q.Offset, p.readable(q)
 	if p.previous.segment != nil && p.previous.offset == offset {
-		return p.inSegment(cursor{p.previous, -1})
+		return p.inSegment(cursor{p.previous, -1}, limit)
 	}
 	for i := range p.cursors {
 		if c := &p.cursors[i]; c.segment != nil && c.offset == offset {
-			return p.inSegment(*c)
+			return p.inSegment(*c, limit)
 		}
 	}
 	s := p.segments[p.segmentFor(offset)]
-	f := p.finderOf(s)
+	f := p.finderOf(s, limit)
 	c, o := f.search(p.store.source(p, s), offset)
 	p.learn(f)
 	if o != present || c.position < f.end {
 		return c, o
 	}
-	c, ok := p.afterSegment(s.base)
+	c, ok := p.afterSegment(s.base, limit)
 	return c, presentIf(ok)
 }
 
 // inSegment moves a place at the end of a closed segment to the beginning of the next.
-func (p *Partition) inSegment(c cursor) (cursor, outcome) {
+func (p *Partition) inSegment(c cursor, limit place) (cursor, outcome) {
 	if c.position < c.segment.size {
 		return c, present
 	}
-	c, ok := p.afterSegment(c.segment.base)
+	c, ok := p.afterSegment(c.segment.base, limit)
 	return c, presentIf(ok)
 }
 
 // afterSegment is the first batch that follows a segment.
-func (p *Partition) afterSegment(base int64) (cursor, bool) {
+func (p *Partition) afterSegment(base int64, limit place) (cursor, bool) {
 	for _, s := range p.segments[p.segmentFor(base)+1:] {
-		if p.visibleEnd(s) > 0 {
+		if visibleEnd(s, limit) > 0 {
 			return cursor{place{s, 0, s.base}, 0}, true
 		}
 	}
@@ -218,10 +226,10 @@ func (p *Partition) afterSegment(base int64) (cursor, bool) {
 }
 
 // finderOf is the store's finder, set to a segment. It is good until the next call.
-func (p *Partition) finderOf(s *segment) *finder {
+func (p *Partition) finderOf(s *segment, limit place) *finder {
 	st := p.store
 	st.finder = finder{
-		segment: s, base: s.base, size: s.size, end: p.visibleEnd(s), endOffset: p.endOfVisible(s),
+		segment: s, base: s.base, size: s.size, end: visibleEnd(s, limit), endOffset: p.endOfVisible(s, limit),
 		entries: int(s.entries), scratch: st.indexScratch[:], brokeAt: -1,
 	}
 	if s == p.activeSegment() {

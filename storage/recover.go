@@ -52,6 +52,9 @@ type opening struct {
 	total  int64 // bytes to validate
 	done   int64
 	since  int64 // bytes since the last progress
+
+	scanned     map[int64]bool // the segments that were validated, by base offset
+	scannedFrom int64          // the first of them
 }
 
 // Open opens a partition. After a clean shutdown the log is taken as it is; otherwise every segment from the
@@ -96,6 +99,9 @@ func (op *opening) open() error {
 	}
 	op.trimEpochs()
 	if err := op.loadProducers(); err != nil {
+		return err
+	}
+	if err := op.finishTransactions(); err != nil {
 		return err
 	}
 	return op.makeDurable()
@@ -177,10 +183,15 @@ func (op *opening) sizeUp(bases []int64) {
 // loadSegment opens one segment; it is validated if it must be or if its files do not fit each other.
 func (op *opening) loadSegment(s *segment, end int64, validate bool) (cut bool, err error) {
 	if !validate {
+		last := end
 		if end >= 0 {
 			err = op.trustClosed(s, end)
 		} else {
 			err = op.trustActive(s)
+			last = op.p.next
+		}
+		if err == nil {
+			err = op.loadAborted(s, last)
 		}
 		if err == nil {
 			return false, nil

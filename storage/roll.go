@@ -24,7 +24,7 @@ func (p *Partition) roll() {
 	p.flushIndex(1)
 	s, next := p.activeSegment(), p.offsets.LogEnd
 	j := &rollJob{p: p, next: next, finish: finishJob{
-		p: p, old: closedFiles(p, s), next: next, path: p.path(next, snapshotSuffix), snapshot: p.snapshotNow(),
+		p: p, segment: s, old: closedFiles(p, s), next: next, path: p.path(next, snapshotSuffix), snapshot: p.snapshotNow(),
 	}}
 	// Searches of a closed segment go by its index files: they must be whole before it is one.
 	j.first = len(p.active.index)+len(p.active.time) > 0
@@ -76,18 +76,20 @@ type closingFiles struct {
 	timeEntries int32
 	index       []indexEntry
 	time        []timeEntry
+	aborted     []abortedTxn // all there are; a segment without has no .txnindex
 }
 
 func closedFiles(p *Partition, s *segment) closingFiles {
 	return closingFiles{
 		path: p.path(s.base, ""), size: s.size, entries: s.entries, timeEntries: s.timeEntries,
-		index: p.active.index, time: p.active.time,
+		index: p.active.index, time: p.active.time, aborted: s.aborts.list[:len(s.aborts.list):len(s.aborts.list)],
 	}
 }
 
-// finish writes what the indexes lack and cuts all three files to their true sizes.
+// finish writes what the indexes lack and cuts the files to their true sizes.
 func (c *closingFiles) finish(k kernel, sync bool) error {
 	return errors.Join(
+		finishAborted(k, c.path, c.aborted, sync),
 		finishFile(k, c.path+indexSuffix, int64(c.entries)*indexEntryBytes, encodeIndex(c.index), sync),
 		finishFile(k, c.path+timeIndexSuffix, int64(c.timeEntries)*timeIndexEntryBytes, encodeTimeIndex(c.time), sync),
 		finishFile(k, c.path+logSuffix, c.size, nil, sync),
@@ -186,6 +188,7 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 // finishJob puts a closed segment's files in order.
 type finishJob struct {
 	p        *Partition
+	segment  *segment
 	old      closingFiles
 	next     int64
 	path     string // of the producers' snapshot
@@ -206,6 +209,8 @@ func (j *finishJob) Deliver(*reactor.Core) {
 	p.finishing--
 	if j.err != nil {
 		p.store.note("a closed segment of %s could not be put in order: %v", &p.id, j.err)
+	} else {
+		p.abortsWritten(j.segment)
 	}
 	p.syncClosed(j.next)
 	p.quieted()

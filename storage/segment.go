@@ -2,7 +2,7 @@ package storage
 
 import "math"
 
-// segment is one .log file with its indexes. Once closed, by a roll, only its dirty and files fields change.
+// segment is one .log file with its indexes. Once closed, by a roll, only its dirty, files and aborts fields change.
 type segment struct {
 	base        int64
 	size        int64 // bytes of whole batches
@@ -13,6 +13,7 @@ type segment struct {
 	unsettled   bool  // closed, and its indexes are not known to be durable
 	files       [fileKinds]*File
 	observed    uint32 // the .log's number with the core's CacheObserver, once it was opened; 0: it has none
+	aborts      aborts
 }
 
 // fileKind is which of a segment's files.

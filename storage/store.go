@@ -36,6 +36,7 @@ type StoreStats struct {
 	Rolls, Preallocations                  uint64
 	BadIndexEntries                        uint64 // index entries that did not fit the log
 	Lookups                                uint64 // plans that a helper had to make
+	AbortedLookups                         uint64 // reads of .txnindex files
 
 	DirtyBytes        int64  // now: of logs, written here and neither written behind nor synced
 	WritebackBytes    uint64 // written behind: given to the disk ahead of any fsync
@@ -54,6 +55,9 @@ type Store struct {
 	noting      func(string)
 	preallocate bool
 	files       fileTable
+	aborts      abortedCache
+	unverified  bool   // transactions are not verified
+	guards      uint64 // the last guard given out
 	writeback   writeback
 	tailBytes   int64
 	partitions  []*Partition
@@ -133,6 +137,7 @@ func (s *Store) release(p *Partition) {
 		if segment.observed != 0 {
 			s.files.observer.Forget(segment.observed)
 		}
+		s.aborts.drop(segment)
 	}
 	s.window.segment = nil
 	if p.syncing.timer.Armed() {
@@ -144,6 +149,7 @@ func (s *Store) release(p *Partition) {
 func (s *Store) Fire(*reactor.Timer) {
 	for _, p := range s.partitions {
 		p.producers.expire(s.core.Wall/1e6, p.config.ProducerIDMillis)
+		p.txns.expireVerifications(s.core.Wall, p.config.ProducerIDMillis)
 	}
 	if s.closed == nil {
 		s.core.After(expiryCheckNanos, &s.expiry, s)

@@ -63,7 +63,11 @@ func (p *Partition) syncNext() {
 	s := p.segments[i]
 	y.segment, y.end = s, p.endOf(i)
 	if p.fresh || s.unnamed || s.unsettled {
-		p.store.core.Offload(&settleJob{p: p, segment: s, dir: p.dir, fresh: p.fresh, settled: !s.unsettled, end: y.end})
+		j := &settleJob{p: p, segment: s, dir: p.dir, fresh: p.fresh, settled: !s.unsettled, end: y.end}
+		if s.aborts.unwritten && s.unsettled {
+			j.aborted = s.aborts.list[:len(s.aborts.list):len(s.aborts.list)]
+		}
+		p.store.core.Offload(j)
 		return
 	}
 	p.submitSync()
@@ -147,6 +151,7 @@ type settleJob struct {
 	dir            string
 	end            int64
 	fresh, settled bool
+	aborted        []abortedTxn // that the .txnindex does not have yet
 	err            error
 }
 
@@ -155,6 +160,8 @@ func (j *settleJob) Work(k kernel) reactor.Message {
 	base := j.dir + "/" + fileName(j.segment.base, "")
 	if !j.settled {
 		j.err = errors.Join(
+			finishAborted(k, base, j.aborted, false),
+			syncFile(k, base+txnIndexSuffix),
 			syncFile(k, base+indexSuffix),
 			syncFile(k, base+timeIndexSuffix),
 			syncFile(k, j.dir+"/"+fileName(j.end, snapshotSuffix)))
@@ -187,6 +194,7 @@ func (j *settleJob) Deliver(*reactor.Core) {
 	p.fresh, j.segment.unnamed = false, false
 	if !j.settled {
 		j.segment.unsettled = false
+		p.abortsWritten(j.segment)
 	}
 	p.submitSync()
 }

@@ -201,6 +201,9 @@ func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
 		return false, err
 	}
 	defer r.close()
+	if err := op.forgetAborted(s); err != nil {
+		return false, err
+	}
 	op.report.SegmentsScanned++
 	op.p.touched = true
 	a := active{indexBuilder: newIndexBuilder(), firstTimestamp: -1}

@@ -53,7 +53,7 @@ func (p *Partition) TailFrom(k ring.Kernel, offset int64) (*WarmTail, error) {
 	t.left = p.segments[t.at].size
 	s := p.segments[t.segment]
 	f := finder{
-		segment: s, base: s.base, size: s.size, end: p.visibleEnd(s), endOffset: p.endOfVisible(s),
+		segment: s, base: s.base, size: s.size, end: visibleEnd(s, p.visible), endOffset: p.endOfVisible(s, p.visible),
 		entries: int(s.entries), scratch: make([]byte, indexWindow*indexEntryBytes), brokeAt: -1,
 	}
 	if s == p.activeSegment() {

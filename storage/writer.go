@@ -251,6 +251,9 @@ func (p *Partition) advance(done *appendList) {
 		p.active.add(s.size, len(b), int32(a.end-1-s.base), b.MaxTimestamp(), p.config.IndexIntervalBytes)
 		s.size += int64(len(b))
 		a.endPlace = place{s, s.size, a.end}
+		if a.txn != noTxn {
+			p.wroteTransaction(a, place{s, s.size - int64(len(b)), a.BaseOffset})
+		}
 		o := p.offsets
 		o.LogEnd = a.end
 		p.offsets.set(o)
@@ -297,7 +300,8 @@ func (p *Partition) answer() {
 	if moved {
 		p.previous, p.visible = p.visible, at
 		o := p.offsets
-		o.HighWatermark, o.LastStable = at.offset, at.offset
+		o.HighWatermark = at.offset
+		p.stabilize(&o)
 		p.offsets.set(o)
 	}
 	for !ready.empty() {
