@@ -28,7 +28,7 @@ type seenRange struct {
 func (r *relayRig) Woken(*Waiter) { r.read(1 << 30) }
 
 func (r *relayRig) read(limit int) {
-	got, _, code := r.p.Plan(Query{r.next, limit, true}, nil)
+	got, _, code := r.p.Plan(Query{Offset: r.next, MaxBytes: limit, AtLeastOne: true}, nil)
 	if code != protocol.NONE {
 		r.t.Fatalf("at %d: %v", r.next, code)
 	}
@@ -135,7 +135,7 @@ func TestRelaysEndWithTheirTurn(t *testing.T) {
 	r := &relayRig{rig: newRig(t, StoreOptions{})}
 	r.p = r.create(filepath.Join(t.TempDir(), "events-0"), DefaultConfig())
 	var kept Range
-	r.w.Owner = wakes(func() { kept, _, _ = r.p.Plan(Query{0, 1000, true}, nil) })
+	r.w.Owner = wakes(func() { kept, _, _ = r.p.Plan(Query{Offset: 0, MaxBytes: 1000, AtLeastOne: true}, nil) })
 	r.p.Wait(&r.w)
 	r.beginAt(100, true)
 	r.until("the reader is woken", func() bool { return kept.Len > 0 })
