@@ -2,7 +2,6 @@ package ebpf
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,8 +13,8 @@ import (
 // the time. It makes the whole machine short of memory, so it runs only where the
 // machine is the test's own.
 func TestKswapd(t *testing.T) {
-	if os.Getenv("SLIPSTREAM_TEST_PRESSURE") == "" {
-		t.Skip("needs a machine of its own (SLIPSTREAM_TEST_PRESSURE=1)")
+	if !ownMachine() {
+		t.Skip("needs a machine of its own (SLIPSTREAM_TEST_GUEST=1)")
 	}
 	const hotBytes, coldBytes = 24 << 20, 200 << 20
 	dir := t.TempDir()
