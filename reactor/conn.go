@@ -42,6 +42,8 @@ type Conn struct {
 const (
 	listReady = iota
 	listSending
+	listLarge
+	listHungry
 	listStarved
 	listDead
 	listKinds
@@ -96,6 +98,8 @@ const (
 	opSend
 	opPollOut
 	opShutdown
+	opBulkIn
+	opBulkOut
 )
 
 // connOps, connTimer and connMemory are Conn under the names of the interfaces
@@ -123,6 +127,10 @@ func (o *connOps) Complete(tag uint64, res int32, f uint32) {
 		c.sent(res)
 	case opPollOut:
 		c.writable(res)
+	case opBulkIn:
+		c.bulkIn(res)
+	case opBulkOut:
+		c.bulkOut(res)
 	case opShutdown:
 	}
 	if c.closing && c.ops == 0 {
@@ -160,6 +168,8 @@ func (c *Conn) Close() {
 	if c.send.op != 0 {
 		core.cancel(c.send.op)
 	}
+	core.cold.gone(c)
+	c.abandonBulk()
 	c.dropInput()
 	c.dropOutput()
 	core.dead.push(c)

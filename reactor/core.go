@@ -7,13 +7,15 @@
 //
 // Ring operations used: ACCEPT (multishot where the level has it), RECV (plain,
 // MSG_WAITALL, multishot with provided buffers), SEND, SENDMSG, POLL_ADD,
-// ASYNC_CANCEL by user data, READ (of the eventfd), SHUTDOWN, MSG_RING.
+// ASYNC_CANCEL by user data, READ (of the eventfd, and of files by a worker, with
+// RWF_DONTCACHE where it is taken), FADVISE, SPLICE, SHUTDOWN, MSG_RING.
 package reactor
 
 import (
 	"fmt"
 	"math"
 	"sync/atomic"
+	"unsafe"
 
 	"slipstream/ring"
 
@@ -66,6 +68,7 @@ type Config struct {
 	Limits    Limits        // zero fields take their defaults
 	Helpers   Helpers       // run jobs; nil: jobs run in place
 	CPU       int           // the CPU that Run pins its thread to, counted from 1; 0: any
+	Rung      Rung          // forces a rung of the fetch ladder, for tests
 	Observer  CacheObserver // is told of reads and writes of files; nil: nobody is
 }
 
@@ -112,13 +115,21 @@ type Core struct {
 	nextConn  uint64
 	ready     connList // connections with something to dispatch or to arm
 	sending   connList // connections with something to send
+	large     connList // of these, those with large responses
 	starved   connList // receive ended for want of provided buffers
 	dead      connList // closed, to be told to the service
 	listeners []*listener
 
 	requests *Request // free
 	segments *segment // free
-	iovecs   [maxSendBatch]unix.Iovec
+	forced   Rung     // rung; RungAuto: none
+	cold     coldLane
+	bulk     bulkPool
+	observed observedReads
+	// servedOther is when a connection that does not read large responses was served
+	// last, or another core.
+	servedOther int64
+	iovecs      [maxSendBatch]unix.Iovec
 
 	peers   []peer
 	rung    []*peer
@@ -152,6 +163,7 @@ func NewCore(cfg Config, svc Service) *Core {
 		limits:   cfg.Limits.withDefaults(),
 		options:  ring.Options{Level: cfg.Level, Features: cfg.Features},
 		cpu:      cfg.CPU,
+		forced:   cfg.Rung,
 		waiting:  newWaiting(cfg),
 		eventfd:  -1,
 	}
@@ -159,7 +171,9 @@ func NewCore(cfg Config, svc Service) *Core {
 		c.Observer = Unobserved{}
 	}
 	c.drainer, _ = svc.(Drainer)
-	c.ready.kind, c.sending.kind, c.starved.kind, c.dead.kind = listReady, listSending, listStarved, listDead
+	c.ready.kind, c.sending.kind, c.large.kind, c.starved.kind, c.dead.kind = listReady, listSending, listLarge, listStarved, listDead
+	c.cold.init(c)
+	c.bulk.core, c.observed.core = c, c
 	c.ringFD.Store(-1)
 	c.Arena = newArena(c, c.limits.ArenaBytes)
 	c.ops = newOpTable(c.limits.OpSlots)
@@ -200,10 +214,19 @@ func (c *Core) Start() error {
 			return fmt.Errorf("core %d: register provided buffers: %w", c.ID, err)
 		}
 	}
+	c.capWorkers()
 	for _, l := range c.listeners {
 		l.arm()
 	}
 	return nil
+}
+
+// capWorkers bounds the ring's workers for requests that may wait without end.
+// None should (see bulk.go); should a kernel think otherwise, it is a few threads
+// that wait and not one for each connection. Kernels that cannot are left as they are.
+func (c *Core) capWorkers() {
+	workers := [2]uint32{0, uint32(max(c.limits.BulkPipes, 4))} // bounded: as it is; unbounded
+	c.Kernel.Register(c.Ring.FD(), ring.RegisterIOWQMaxWorkers, unsafe.Pointer(&workers), 2)
 }
 
 // abandonStart undoes what Start did. What it armed was not submitted yet.
@@ -261,7 +284,9 @@ func (c *Core) Turn(block bool) (busy bool) {
 	c.again = false
 	reaped := c.reap()
 	worked := reaped > 0
-	worked = c.deliver() > 0 || worked
+	if c.deliver() > 0 {
+		worked, c.servedOther = true, c.Now
+	}
 	worked = c.deliverInjected() > 0 || worked
 	worked = c.timers.fire(c.Now) > 0 || worked
 	worked = c.Arena.serveWaiters() || worked
@@ -280,6 +305,7 @@ func (c *Core) Turn(block bool) (busy bool) {
 // finishTurn queues what the handlers left to be sent, received and woken.
 func (c *Core) finishTurn() {
 	c.sendAll()
+	c.cold.pump()
 	c.bury()
 	c.rearmStarved()
 	if c.provided != nil {
@@ -292,7 +318,7 @@ func (c *Core) finishTurn() {
 
 // pendingWork reports whether the next turn has something to do already.
 func (c *Core) pendingWork() bool {
-	return c.again || c.ready.head != nil || c.sending.head != nil || c.dead.head != nil ||
+	return c.again || c.ready.head != nil || c.sending.head != nil || c.large.head != nil || c.dead.head != nil ||
 		c.Arena.freed && c.Arena.waiters.head != nil || c.drainPending()
 }
 

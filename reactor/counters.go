@@ -1,5 +1,7 @@
 package reactor
 
+import "syscall"
+
 // Gauges are what a core holds now, beside what is now in Counters.
 type Gauges struct {
 	ArenaBytes      int // in blocks not yet released, buffers of quiet connections excepted
@@ -67,13 +69,30 @@ type Counters struct {
 	Relays        uint64 // pieces of received blocks sent on to other connections
 	RelayedBytes  uint64 // in these
 	RelaysMissed  uint64 // pieces that a socket did not take at once: they left from their file
-	ColdBytes     uint64 // read for responses, or ahead of them, by the cold lane
 	TailMisses    uint64 // stretches near the end of a log that were not in the page cache
-	BytesCopied   uint64 // received bytes moved to make frames contiguous
-	Receives      uint64 // completed receives with data
-	Sends         uint64 // completed ring sends
-	SendsNow      uint64 // sends and sendfiles answered inline
-	SendsBlocked  uint64 // of these, EAGAIN: the peer reads too slowly
+
+	Rungs           [RungCount]RungCounters // of the fetch ladder, by Rung
+	ResidencyChecks uint64                  // questions what of a file is in the page cache
+	HotTurnedCold   uint64                  // stretches of which a part was in the page cache and the rest not
+	ColdBytes       uint64                  // read for responses, or ahead of them, by the cold lane
+	ColdSteps       uint64                  // in so many steps
+	ColdStepsShared uint64                  // steps that more than one connection was sent from
+	ColdStepsWasted uint64                  // steps that none was sent from
+	ColdWaits       uint64                  // times that a connection waited for a step
+	ColdDropped     uint64                  // bytes of pages dropped behind a read
+	ColdReadErrors  uint64                  // reads that failed
+	LastColdError   syscall.Errno           // the last of these
+	ColdReading     int                     // now: reads in flight
+	ColdHeldBytes   int                     // now: memory of steps
+	BulkPipes       int                     // now: pipes, in use or at home
+	BulkPipesClosed uint64                  // pipes closed because they might hold bytes
+	BulkStolen      uint64                  // pipes taken from a connection whose socket stayed full
+
+	BytesCopied  uint64 // received bytes moved to make frames contiguous
+	Receives     uint64 // completed receives with data
+	Sends        uint64 // completed ring sends
+	SendsNow     uint64 // sends and sendfiles answered inline
+	SendsBlocked uint64 // of these, EAGAIN: the peer reads too slowly
 
 	FramesNegative uint64 // connections closed for a frame length below 0
 	FramesTooLarge uint64 // connections closed for one over Limits.MaxFrameBytes

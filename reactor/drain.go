@@ -72,6 +72,8 @@ func (c *Core) turnDrain() bool {
 	if c.drain.phase == drainFinishing && c.listenersClosed() && len(c.conns) == 0 {
 		c.Cancel(&c.drain.deadline)
 		c.drain.phase = drainService
+		c.cold.close()
+		c.bulk.close()
 	}
 	if c.drain.phase == drainService && (c.drainer == nil || c.drainer.Drained(c)) && c.jobs == 0 {
 		c.drain.phase = drainStopping

@@ -43,8 +43,26 @@ type Limits struct {
 	// into; only a larger frame gets a larger block.
 	DirectBlockBytes int
 
-	// SendFileTurnBytes is the most file bytes sent to one connection in a turn.
-	SendFileTurnBytes int
+	// SmallStretchBytes: responses that have no more bytes of files left than this
+	// leave whole, and before all others of the turn.
+	SmallStretchBytes int
+	// SendFileTurnBytes is the most file bytes that all others together send in one
+	// turn, so that it stays short; SendFileAloneBytes while nobody else is served.
+	SendFileTurnBytes  int
+	SendFileAloneBytes int
+	// BulkBytes: stretches of at least so many bytes may leave by the bulk rung.
+	BulkBytes int
+	// BulkPipes is the most pipes of a core, each of PipeBytes.
+	BulkPipes int
+	PipeBytes int
+	// ColdBytes is the memory of the cold lane; one step of a mebibyte it always
+	// has. ColdReads is the most of its reads in flight, ColdAheadBytes how far it
+	// reads ahead of one consumer.
+	ColdBytes      int
+	ColdReads      int
+	ColdAheadBytes int
+	// ColdIdleNanos: what was read ahead and is not asked for in that time is given up.
+	ColdIdleNanos int64
 	// SendBatch is the most response segments gathered into one SENDMSG.
 	SendBatch int
 
@@ -92,7 +110,16 @@ func DefaultLimits() Limits {
 		ProvidedBufferBytes:       16 << 10,
 		CopyOutBytes:              2 << 10,
 		DirectBlockBytes:          256 << 10,
+		SmallStretchBytes:         64 << 10,
 		SendFileTurnBytes:         256 << 10,
+		SendFileAloneBytes:        1 << 20,
+		BulkBytes:                 1 << 20,
+		BulkPipes:                 8,
+		PipeBytes:                 1 << 20,
+		ColdBytes:                 32 << 20,
+		ColdReads:                 4,
+		ColdAheadBytes:            4 << 20,
+		ColdIdleNanos:             int64(time.Second),
 		SendBatch:                 maxSendBatch,
 		OpSlots:                   1 << 19,
 		MailboxEntries:            512,
@@ -112,9 +139,11 @@ const (
 	prefixBytes = 4
 	// maxSendBatch keeps a msghdr and its iovecs within a 1 KiB block.
 	maxSendBatch = 60
-	// slotsPerConn: a connection has at most a receive, a send or a poll, a
-	// cancel of either and a shutdown in flight.
+	// slotsPerConn: a connection has at most a receive, a send, a poll or two
+	// splices, and two shutdowns in flight.
 	slotsPerConn = 5
+	// pageBytes is the page cache's unit.
+	pageBytes = 4096
 	// maxFrameLimit keeps frame arithmetic far from overflow.
 	maxFrameLimit = 1 << 30
 	// smallDirectBytes is the block of a direct connection with small frames:
@@ -137,7 +166,16 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.ProvidedBufferBytes, d.ProvidedBufferBytes)
 	setDefault(&l.CopyOutBytes, d.CopyOutBytes)
 	setDefault(&l.DirectBlockBytes, d.DirectBlockBytes)
+	setDefault(&l.SmallStretchBytes, d.SmallStretchBytes)
 	setDefault(&l.SendFileTurnBytes, d.SendFileTurnBytes)
+	setDefault(&l.SendFileAloneBytes, d.SendFileAloneBytes)
+	setDefault(&l.BulkBytes, d.BulkBytes)
+	setDefault(&l.BulkPipes, d.BulkPipes)
+	setDefault(&l.PipeBytes, d.PipeBytes)
+	setDefault(&l.ColdBytes, d.ColdBytes)
+	setDefault(&l.ColdReads, d.ColdReads)
+	setDefault(&l.ColdAheadBytes, d.ColdAheadBytes)
+	setDefault(&l.ColdIdleNanos, d.ColdIdleNanos)
 	setDefault(&l.SendBatch, d.SendBatch)
 	setDefault(&l.OpSlots, max(d.OpSlots, slotsPerConn*l.MaxConnections+1<<15))
 	setDefault(&l.MailboxEntries, d.MailboxEntries)
@@ -178,6 +216,10 @@ func (l *Limits) check() error {
 		return fmt.Errorf("reactor: receive buffers of %d and %d bytes are too small", l.ProvidedBufferBytes, l.DirectBlockBytes)
 	case l.SendBatch < 1 || l.SendBatch > maxSendBatch:
 		return fmt.Errorf("reactor: SendBatch is %d, want 1 to %d", l.SendBatch, maxSendBatch)
+	case l.SmallStretchBytes < 0 || l.SendFileTurnBytes < 1 || l.SendFileAloneBytes < 1 || l.BulkBytes < 1 || l.BulkPipes < 0 || l.PipeBytes < 2*pageBytes:
+		return fmt.Errorf("reactor: a bound on sending files is too small")
+	case l.ColdBytes < 0 || l.ColdReads < 1 || l.ColdAheadBytes < 0 || l.ColdIdleNanos < 1:
+		return fmt.Errorf("reactor: a bound of the cold lane is too small")
 	case l.OpSlots < slotsPerConn*l.MaxConnections+16:
 		return fmt.Errorf("reactor: OpSlots is %d, want at least %d for each of %d connections", l.OpSlots, slotsPerConn, l.MaxConnections)
 	case l.OpSlots >= 1<<31:

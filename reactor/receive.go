@@ -274,7 +274,7 @@ func (c *Conn) arm() {
 		}
 		return
 	}
-	if c.links[listStarved].listed || c.memory.waiting || !c.mayReceive() {
+	if c.links[listStarved].listed || c.memory.waiting || !c.mayReceive() || c.splicing() {
 		return
 	}
 	if s.direct && s.from == s.fill && s.small >= smallReceives {

@@ -35,12 +35,17 @@ const (
 	requestFinished // waits for earlier ones, or for its response to leave
 )
 
-// File is what a response can send from: a log segment. Release gives the
-// response's reference back and may be called on any core. Observed is the file's
-// number with the CacheObserver, 0 if it has none.
+// File is what a response can send from: a log segment. All of it may be called
+// on any core.
 type File interface {
 	FD() int
+	// Observed is the file's number with the CacheObserver, 0 if it has none.
 	Observed() uint32
+	// Readable is how far, from its beginning, the file's bytes are final: nothing
+	// before that will ever change. What the cold lane reads ahead ends there.
+	Readable() int64
+	// Retain adds a reference to one that the caller has; Release gives one back.
+	Retain()
 	Release()
 }
 
@@ -54,6 +59,7 @@ type segment struct {
 	// reader is who the file's bytes are for, with the CacheObserver.
 	reader uint32
 	tail   bool // they are near the end of a log that grows
+	rung   Rung // what sent, or is to send, some of them last
 	last   bool // of its response
 	// relayed is the file that a block's bytes are in as well, shift bytes further
 	// on; nil if they are in none.
@@ -151,6 +157,9 @@ func (c *Conn) dispatch(payload []byte, in *Block) {
 	q.held = r
 	core.Stats.Requests++
 	core.Stats.RequestsOpen++
+	if !c.send.large {
+		core.servedOther = core.Now
+	}
 	if core.service.Request(r) == Next && q.held == r {
 		q.held = nil
 	}
@@ -189,7 +198,8 @@ func (r *Request) AddBlock(b *Block, from, to int) {
 // AddFile appends n bytes of f from off to the response, read for reader (see
 // CacheObserver; 0: nobody in particular). tail says that they are near the end of
 // a log that grows: should they not be in the page cache, that counts as a
-// Counters.TailMisses, which cold readers may be slowed down for. One reference to f passes to the request. The bytes are read when they are sent: they must not
+// Counters.TailMisses, which cold readers may be slowed down for. One reference to
+// f passes to the request. The bytes are read when they are sent: they must not
 // change until f is released.
 func (r *Request) AddFile(f File, off int64, n int, reader uint32, tail bool) {
 	r.mustBeOpen("added to")

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"math"
 	"syscall"
 	"unsafe"
 
@@ -12,8 +13,12 @@ import (
 //
 //   - bytes only: one ring SEND or SENDMSG for all of a connection's finished
 //     responses, submitted with the turn's one enter;
-//   - with file ranges: bytes by SendNow with MSG_MORE, files by SendFileNow, as
-//     much as a turn allows a connection. A full socket is polled for room.
+//   - with file ranges: bytes by SendNow with MSG_MORE, files by a rung of the
+//     fetch ladder (ladder.go). A full socket is polled for room.
+//
+// Small ones go first. Those with more than SmallStretchBytes of files left share
+// what is sent in a turn, one after the other: a turn must stay short, for whoever
+// comes next waits for its end.
 //
 // SendFileNow wants the socket O_NONBLOCK and the ring wants it blocking. The
 // flag is set before the first file and stays until the next ring receive has to
@@ -29,6 +34,9 @@ type sendState struct {
 	op          uint64   // user data of the send or poll in flight, 0 when none
 	header      *Block   // the msghdr and iovecs of the send in flight
 	inRing      bool     // it is a send: the kernel reads the segments
+	large       bool     // the last response sent from was a large one
+	cold        coldWait
+	bulk        *bulkMove // the splices under way, or the pipe that waits for room
 }
 
 // append adds a finished request's response.
@@ -51,34 +59,84 @@ func (s *sendState) append(r *Request) {
 // sendAll sends for the connections that had something to send when it was
 // called. Those that used up their turn come again in the next.
 func (c *Core) sendAll() {
-	last := c.sending.tail
-	if last == nil {
-		return
-	}
-	for {
-		conn := c.sending.pop()
-		conn.flush()
-		if conn == last {
-			return
+	if last := c.sending.tail; last != nil {
+		for {
+			conn := c.sending.pop()
+			conn.flush()
+			if conn == last {
+				break
+			}
 		}
+	}
+	if c.large.head != nil {
+		c.sendLarge()
 	}
 }
 
 // flush sends what is ready, unless a send is in flight: its completion comes
-// back here.
+// back here. What is large waits for its turn in sendLarge.
 func (c *Conn) flush() {
 	s := &c.send
-	if s.op != 0 || s.first == nil || c.closing {
+	if s.op != 0 || s.first == nil || c.closing || c.splicing() {
 		return
 	}
-	s.since = c.Core.Clock
-	c.offer()
 	n, files := c.gatherable()
-	if files || c.nonblock {
-		c.flushNow()
-		return
+	switch {
+	case !files && !c.nonblock:
+		s.large = false
+		c.submitSend(n)
+	case files && c.isLarge():
+		s.large = true
+		c.Core.large.push(c)
+	default:
+		s.large = false
+		c.flushNow(math.MaxInt)
 	}
-	c.submitSend(n)
+}
+
+// isLarge tells whether more than SmallStretchBytes of files are next.
+func (c *Conn) isLarge() bool {
+	limits := &c.Core.limits
+	files, left := 0, limits.SendBatch
+	for s := c.send.first; s != nil && left > 0; s = s.next {
+		if s.file != nil {
+			if files += s.n; files > limits.SmallStretchBytes {
+				return true
+			}
+		}
+		left--
+	}
+	return false
+}
+
+// sendLarge sends for connections with large responses, in turn, as much as one
+// turn of the core may send of them.
+func (c *Core) sendLarge() {
+	left, share := c.turnShare()
+	for left > 0 && c.large.head != nil {
+		conn := c.large.pop()
+		if conn.closing || conn.send.op != 0 || conn.splicing() {
+			continue
+		}
+		left -= conn.flushNow(min(left, share))
+	}
+}
+
+// aloneNanos is how long after the last request of anyone but readers of large
+// responses these count as alone.
+const aloneNanos = 10_000_000
+
+// alone tells whether nobody waits for the end of the turn but who reads large
+// responses.
+func (c *Core) alone() bool { return c.Now-c.servedOther > aloneNanos }
+
+// turnShare is how many file bytes large responses may send in this turn, and how
+// many of them one connection.
+func (c *Core) turnShare() (all, each int) {
+	if c.alone() {
+		return c.limits.SendFileAloneBytes, c.limits.SendFileAloneBytes
+	}
+	return c.limits.SendFileTurnBytes, c.limits.SendFileTurnBytes
 }
 
 // gatherable counts the segments of the next send and tells whether one of them
@@ -220,56 +278,61 @@ func (c *Conn) dropOutput() {
 	}
 }
 
-// flushNow sends bytes and files inline until the socket is full, the turn's
-// share is used up, or nothing is left.
-func (c *Conn) flushNow() {
-	left := c.Core.limits.SendFileTurnBytes
+// flushNow sends bytes and files inline until the socket is full, the stretch
+// that is next waits for something, limit bytes were sent, or nothing is left. It
+// returns how many were.
+func (c *Conn) flushNow(limit int) (sent int) {
 	for c.send.first != nil {
-		if left <= 0 {
-			c.Core.sending.push(c)
+		if sent >= limit {
+			c.Core.large.push(c)
 			break
 		}
-		n, errno := c.sendNow(left)
-		c.Core.ReadClock()
-		c.Core.Stats.SendsNow++
+		n, errno := c.sendNow(limit - sent)
 		switch {
+		case errno == waits:
+			return sent
 		case errno == unix.EAGAIN:
 			c.Core.Stats.SendsBlocked++
 			c.awaitRoom()
-			return
+			return sent
 		case errno == unix.EINTR:
 			continue
 		case errno != 0:
 			c.fail("send", errno)
-			return
+			return sent
 		case n == 0:
-			c.Core.Stats.FilesCutShort++
-			c.Close()
-			return
+			c.cutShort()
+			return sent
 		}
 		c.consume(n)
-		left -= n
+		sent += n
 	}
 	c.unstall()
 	if c.finish {
 		c.Core.ready.push(c)
 	}
+	return sent
+}
+
+// cutShort ends a connection whose response cannot be completed: the file ended
+// before its stretch did.
+func (c *Conn) cutShort() {
+	c.Core.Stats.FilesCutShort++
+	c.Close()
 }
 
 // sendNow makes one call: the bytes before the next file, or up to limit bytes
 // of the file that is next. 0 without an error is a file that ended early.
 func (c *Conn) sendNow(limit int) (int, syscall.Errno) {
 	first := c.send.first
-	if first.file == nil {
-		n, files := c.gatherable()
-		iovecs := c.Core.iovecs[:n]
-		c.fillIovecs(iovecs)
-		return c.Core.Kernel.SendNow(c.fd, iovecs, files)
+	if first.file != nil {
+		return c.sendStretch(first, min(first.n, limit))
 	}
-	if !c.setNonblock(true) {
-		return 0, unix.EAGAIN
-	}
-	return c.Core.Kernel.SendFileNow(c.fd, first.file.FD(), first.off, min(first.n, limit))
+	n, files := c.gatherable()
+	iovecs := c.Core.iovecs[:n]
+	c.fillIovecs(iovecs)
+	c.Core.Stats.SendsNow++
+	return c.Core.Kernel.SendNow(c.fd, iovecs, files)
 }
 
 // awaitRoom polls a full socket for room. A poll does not mind O_NONBLOCK.

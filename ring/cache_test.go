@@ -54,6 +54,20 @@ func TestResident(t *testing.T) {
 				h.Errorf("Resident(%d, %d) = %d, want %d", c.off, c.n, got, c.want)
 			}
 		}
+		for _, c := range []struct{ off, n, want int }{
+			{0, 64 * page, 8 * page},
+			{100, 8 * page, 8*page - 100},
+			{8*page - 1, 10, 1},
+			{8 * page, page, 0},
+			{28 * page, 100, 0},
+			{29 * page, 35 * page, 35 * page},
+			{29*page + 5, 7, 7},
+			{0, 0, 0},
+		} {
+			if got := h.kernel.Absent(fd, int64(c.off), c.n); got != c.want {
+				h.Errorf("Absent(%d, %d) = %d, want %d", c.off, c.n, got, c.want)
+			}
+		}
 		if got := h.kernel.Resident(-1, 0, 100); got != 0 {
 			h.Errorf("of no file: %d", got)
 		}

@@ -102,6 +102,11 @@ type Now interface {
 	// It holds no state and may be called on any thread.
 	Resident(fd int, off int64, n int) int
 
+	// Absent is the opposite: how many of the n bytes at off are not in the page
+	// cache, from off on until the first that is. 0 also when the kernel would not
+	// say.
+	Absent(fd int, off int64, n int) int
+
 	// Pipe makes a pipe, both ends close-on-exec and blocking, with room for size
 	// bytes or for as many as the kernel gives: room.
 	Pipe(size int) (reader, writer, room int, errno syscall.Errno)

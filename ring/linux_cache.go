@@ -64,6 +64,44 @@ func (Linux) Resident(fd int, off int64, n int) int {
 	return residentByMincore(fd, off, n)
 }
 
+// Absent is [Now.Absent].
+func (Linux) Absent(fd int, off int64, n int) int {
+	if n <= 0 || off < 0 {
+		return 0
+	}
+	first := off &^ (cachePage - 1)
+	pages := int((off+int64(n)-first-1)/cachePage) + 1
+	if !noCachestat.Load() {
+		have, errno := uncachedPrefix(fd, first, pages)
+		if errno == 0 && (have == 0 || !onOverlay(fd)) {
+			return max(min(int(first+int64(have)*cachePage-off), n), 0)
+		}
+	}
+	return absentByMincore(fd, off, n)
+}
+
+// uncachedPrefix is how many of some pages are not cached, from the first on.
+func uncachedPrefix(fd int, first int64, pages int) (int, syscall.Errno) {
+	cached, errno := cachedPages(fd, first, pages)
+	if errno != 0 || cached == 0 {
+		return pages, errno
+	}
+	low, high := 0, pages // none of those before low is cached, some before high are
+	for high-low > 1 {
+		middle := (low + high) / 2
+		cached, errno = cachedPages(fd, first+int64(low)*cachePage, middle-low)
+		if errno != 0 {
+			return low, 0
+		}
+		if cached == 0 {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low, 0
+}
+
 // cachedPrefix is how many of some pages are cached, from the first on without a
 // gap.
 func cachedPrefix(fd int, first int64, pages int) (int, syscall.Errno) {
@@ -117,10 +155,18 @@ func (Linux) residentWithoutCachestat(fd int, off int64, n int) int {
 	return residentByMincore(fd, off, n)
 }
 
-// residentByMincore maps the range to ask about it. Nothing is touched, so no
-// page table is filled and unmapping flushes nothing. A file that is neither ours
-// nor to be written gets the answer "all resident": the kernel's, by design.
-func residentByMincore(fd int, off int64, n int) int {
+func (Linux) absentWithoutCachestat(fd int, off int64, n int) int { return absentByMincore(fd, off, n) }
+
+// residentByMincore is Resident by mincore. Of a file that is neither ours nor to
+// be written the kernel says, by design, that all of it is resident.
+func residentByMincore(fd int, off int64, n int) int { return runByMincore(fd, off, n, 1) }
+
+func absentByMincore(fd int, off int64, n int) int { return runByMincore(fd, off, n, 0) }
+
+// runByMincore is how many bytes from off on lie in pages of one kind, resident (1)
+// or not (0). It maps the range to ask about it; nothing is touched, so no page
+// table is filled and unmapping flushes nothing.
+func runByMincore(fd int, off int64, n int, kind byte) int {
 	if n <= 0 || off < 0 {
 		return 0
 	}
@@ -130,7 +176,7 @@ func residentByMincore(fd int, off int64, n int) int {
 	for at < end {
 		step := min(end-at, mincoreStep)
 		pages := int((step + cachePage - 1) / cachePage)
-		have, errno := mincorePrefix(fd, at, pages)
+		have, errno := mincoreRun(fd, at, pages, kind)
 		if errno != 0 {
 			break
 		}
@@ -142,7 +188,7 @@ func residentByMincore(fd int, off int64, n int) int {
 	return max(int(min(at, end)-off), 0)
 }
 
-func mincorePrefix(fd int, first int64, pages int) (int, syscall.Errno) {
+func mincoreRun(fd int, first int64, pages int, kind byte) (int, syscall.Errno) {
 	n := uintptr(pages) * cachePage
 	mem, _, errno := unix.Syscall6(unix.SYS_MMAP, 0, n, unix.PROT_READ, unix.MAP_SHARED, uintptr(fd), uintptr(first))
 	if errno != 0 {
@@ -155,7 +201,7 @@ func mincorePrefix(fd int, first int64, pages int) (int, syscall.Errno) {
 		return 0, errno
 	}
 	for i := range pages {
-		if vector[i]&1 == 0 {
+		if vector[i]&1 != kind {
 			return i, 0
 		}
 	}

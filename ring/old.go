@@ -61,6 +61,7 @@ const oldReadFlags = unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC | unix.RWF_
 // withoutCachestat is a kernel that can answer Resident as one before 6.5 does.
 type withoutCachestat interface {
 	residentWithoutCachestat(fd int, off int64, n int) int
+	absentWithoutCachestat(fd int, off int64, n int) int
 }
 
 // Resident does without cachestat(2).
@@ -69,6 +70,14 @@ func (o *Old) Resident(fd int, off int64, n int) int {
 		return k.residentWithoutCachestat(fd, off, n)
 	}
 	return o.Kernel.Resident(fd, off, n)
+}
+
+// Absent does without cachestat(2).
+func (o *Old) Absent(fd int, off int64, n int) int {
+	if k, ok := o.Kernel.(withoutCachestat); ok && o.level < LevelNative {
+		return k.absentWithoutCachestat(fd, off, n)
+	}
+	return o.Kernel.Absent(fd, off, n)
 }
 
 func (o *Old) age() (age, bool) {

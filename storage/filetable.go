@@ -15,6 +15,8 @@ type File struct {
 	fd     int
 	refs   atomic.Int32 // the table's and those of writes, responses and helpers
 	kernel ring.Kernel
+	// readable is how far readers may go, as of the last plan.
+	readable atomic.Int64
 	// observed is the file's number with the core's CacheObserver, 0 if it has none.
 	observed uint32
 
@@ -28,6 +30,10 @@ func (f *File) FD() int { return f.fd }
 
 // Observed is the file's number with the core's CacheObserver. It implements reactor.File.
 func (f *File) Observed() uint32 { return f.observed }
+
+// Readable is how much of the file, from its beginning, will not change any more: what lay below the high
+// watermark when a range of it was planned last. It implements reactor.File.
+func (f *File) Readable() int64 { return f.readable.Load() }
 
 // Retain adds a reference to one that the caller has.
 func (f *File) Retain() { f.refs.Add(1) }

@@ -139,6 +139,7 @@ func (p *Partition) planned(from, to cursor) (Range, *Lookup, protocol.ErrorCode
 		return Range{}, nil, protocol.KAFKA_STORAGE_ERROR
 	}
 	f.Retain()
+	f.readable.Store(visibleEnd(from.segment, p.visible))
 	p.remind(to)
 	p.readAt(from.offset, p.fromEnd(from.place))
 	r := Range{File: f, Pos: from.position, Len: int(to.position - from.position), End: to.offset}

@@ -122,6 +122,23 @@ func (k *kernel) OpenNowait(path string, flags int) (int, syscall.Errno) {
 	return fd, errno
 }
 
+// Absent is how many bytes are not in the cache, until the first that is.
+func (k *kernel) Absent(fd int, off int64, n int) int {
+	defer k.end()
+	if !k.begin() {
+		return 0
+	}
+	_, ino, errno := k.inodeOf(fd, false)
+	have := 0
+	if errno == 0 && n > 0 && off >= 0 {
+		for end := off + int64(n); off+int64(have) < end && !ino.cached.has(int((off+int64(have))/pageBytes)); {
+			have = int(min((off+int64(have))/pageBytes*pageBytes+pageBytes, end) - off)
+		}
+	}
+	k.w.note(traceCall, "absent", int64(fd), off, int64(n), int64(have))
+	return have
+}
+
 // ReadNowait is preadv2(2) with RWF_NOWAIT.
 func (k *kernel) ReadNowait(fd int, p []byte, off int64) (int, syscall.Errno) {
 	defer k.end()

@@ -143,7 +143,9 @@ func (k *kernel) sendFileNow(out, file int, off int64, n int) (int, syscall.Errn
 	}
 	data := make([]byte, s.net.short(min(n, room)))
 	data = data[:ino.readAt(data, off)]
-	ino.bringIn(off, len(data))
+	if have := ino.cachedBytes(off, len(data)); have < len(data) {
+		k.w.violate("SendFileNow of %d bytes at %d of %s, of which %d are in the page cache: the core would wait for the disk", len(data), off, k.file(file).path, have)
+	}
 	s.transmit(data)
 	return len(data), 0
 }

@@ -33,7 +33,7 @@ func issueSplice(r *request) verdict {
 	case fromPipe && r.sqe.Addr != ring.CurrentPosition, toPipe && r.sqe.Off != ring.CurrentPosition:
 		return r.endErrno(unix.ESPIPE)
 	}
-	if _, errno := r.splice(in, true); errno == unix.EAGAIN && r.sqe.OpFlags&unix.SPLICE_F_NONBLOCK == 0 {
+	if _, errno := r.splice(in, true); errno == unix.EAGAIN && r.patient(in) {
 		// Nothing can be moved yet: look again when either side has changed.
 		if spliceSource(in) > 0 {
 			return r.waitFor(unix.POLLOUT|unix.POLLIN, false)
@@ -50,6 +50,15 @@ func issueSplice(r *request) verdict {
 		return int32(n)
 	}
 	return worker
+}
+
+// patient tells whether a splice that can move nothing waits: for a pipe unless it
+// was told not to, for a socket's room unless that is O_NONBLOCK.
+func (r *request) patient(in *file) bool {
+	if _, toSocket := r.file.obj.(*socket); toSocket && spliceSource(in) > 0 {
+		return !r.file.nonblocking()
+	}
+	return r.sqe.OpFlags&unix.SPLICE_F_NONBLOCK == 0
 }
 
 func spliceSource(in *file) int {
