@@ -83,6 +83,39 @@ func TestSpliceFileToSocket(t *testing.T) {
 	})
 }
 
+// TestSpliceToFullSocket: what the bulk rung rests on. With O_NONBLOCK on the socket
+// no worker waits for its room, and what it did not take stays in the pipe.
+func TestSpliceToFullSocket(t *testing.T) {
+	atLevels(t, Level515, func(h *harness) {
+		fd, _ := h.file(strings.Repeat("slipstream ", 300))
+		ours, peer := h.pair()
+		r, w := h.pipe()
+		if errno := h.kernel.SetNonblock(ours, true); errno != 0 {
+			h.Fatal(errno)
+		}
+		filler := iovecs(h.memory(16), h.memory(1<<20))
+		full := 0
+		for quiet := 0; quiet < 3; { // the peer's side takes more for a while
+			n, errno := h.kernel.SendNow(ours, filler, false)
+			if full += n; errno == unix.EAGAIN {
+				quiet++
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		h.get(1, func(s *SQE) { s.PrepSplice(fd, 0, w, CurrentPosition, 3300, unix.SPLICE_F_NONBLOCK) }).Flags = SQEIOLink
+		h.get(2, func(s *SQE) { s.PrepSplice(r, CurrentPosition, ours, CurrentPosition, 3300, unix.SPLICE_F_NONBLOCK) })
+		got := h.await(2)
+		h.want(h.byData(got, 1), 1, 3300)
+		h.wantErrno(h.byData(got, 2), 2, unix.EAGAIN)
+		h.read(peer, full)
+		if n := h.ok(func(s *SQE) {
+			s.PrepSplice(r, CurrentPosition, ours, CurrentPosition, 3300, unix.SPLICE_F_NONBLOCK)
+		}); n != 3300 || h.read(peer, 5) != "slips" {
+			h.Errorf("%d bytes were left in the pipe", n)
+		}
+	})
+}
+
 func TestTee(t *testing.T) {
 	atLevels(t, Level515, func(h *harness) {
 		r1, w1 := h.pipe()

@@ -19,9 +19,9 @@ type EvictionPolicy int
 // How often pages go.
 const (
 	EvictionsDrawn EvictionPolicy = iota // one of the others, by the seed
-	EvictionsNever
-	EvictionsRare
-	EvictionsOften
+	EvictionsNever                       // what came in stays
+	EvictionsRare                        // now and then pages go
+	EvictionsOften                       // pages go all the time
 )
 
 // evictions is of how many steps of the clock one pushes pages out; 0: none.

@@ -1,9 +1,6 @@
 package sim
 
 import (
-	"syscall"
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 
 	"slipstream/ring"
@@ -377,18 +374,5 @@ var socketScenarios = []scenario{
 		mem := m.memory(64)
 		m.one("which are there", func(s *ring.SQE) { s.PrepRead(r, ptr(mem), 64, 0) })
 		m.note("%q", string(mem[:4]))
-		m.one("into the pipe", func(s *ring.SQE) { s.PrepSplice(fd, 0, w, ring.CurrentPosition, 5, 0) })
-		m.note("nonblock: %s", errno(m.kernel.SetNonblock(ours, true)))
-		iov := (*unix.Iovec)(ptr(m.memory(16)))
-		*iov = unix.Iovec{Base: &m.memory(1 << 16)[0], Len: 1 << 16}
-		for round := 0; round < 5 || m.world != nil && round < 100; round++ { // until the peer's side is full too
-			for e := syscall.Errno(0); e == 0; {
-				_, e = m.kernel.SendNow(ours, unsafe.Slice(iov, 1), false)
-			}
-			m.tick()
-		}
-		m.one("to a full socket, not waiting", func(s *ring.SQE) {
-			s.PrepSplice(r, ring.CurrentPosition, ours, ring.CurrentPosition, 5, unix.SPLICE_F_NONBLOCK)
-		})
 	}},
 }
