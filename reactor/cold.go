@@ -141,6 +141,9 @@ func (c *Conn) sendCold(s *segment, n int) (int, syscall.Errno) {
 		c.awaitStep(step)
 		return 0, waits
 	}
+	if c.send.cold.step == step {
+		c.spent(StageRead)
+	}
 	from := int(s.off - step.base)
 	n = min(n, s.n, step.fill-from)
 	iovecs := core.iovecs[:1]

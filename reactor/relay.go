@@ -68,7 +68,7 @@ func (c *Core) dropRelays(first *segment) {
 // mayRelay says whether a finished response would be the next to leave.
 func (r *Request) mayRelay() bool {
 	c := r.Conn
-	return !c.closing && c.requests.head == r && c.send.first == nil && c.send.op == 0
+	return c.Core.forced <= RungRelay && !c.closing && c.requests.head == r && c.send.first == nil && c.send.op == 0
 }
 
 // relay sends what it can of the connection's only response, which has relayed
@@ -107,6 +107,7 @@ func (c *Conn) relay() {
 func (c *Conn) countRelayed(n int) {
 	for s := c.send.first; s != nil && n > 0; s = s.next {
 		if s.relayed != nil {
+			c.Core.CountRung(RungRelay, min(n, s.n))
 			c.Core.Stats.Relays++
 			c.Core.Stats.RelayedBytes += uint64(min(n, s.n))
 		}

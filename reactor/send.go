@@ -81,17 +81,17 @@ func (c *Conn) flush() {
 		return
 	}
 	n, files := c.gatherable()
-	switch {
-	case !files && !c.nonblock:
-		s.large = false
-		c.submitSend(n)
-	case files && c.isLarge():
-		s.large = true
+	if s.large = files && c.isLarge(); s.large {
 		c.Core.large.push(c)
-	default:
-		s.large = false
-		c.flushNow(math.MaxInt)
+		return
 	}
+	s.since = c.Core.Clock
+	c.offer()
+	if files || c.nonblock {
+		c.flushNow(math.MaxInt)
+		return
+	}
+	c.submitSend(n)
 }
 
 // isLarge tells whether more than SmallStretchBytes of files are next.
@@ -118,6 +118,8 @@ func (c *Core) sendLarge() {
 		if conn.closing || conn.send.op != 0 || conn.splicing() {
 			continue
 		}
+		conn.send.since = c.Clock
+		conn.offer()
 		left -= conn.flushNow(min(left, share))
 	}
 }
@@ -288,6 +290,7 @@ func (c *Conn) flushNow(limit int) (sent int) {
 			break
 		}
 		n, errno := c.sendNow(limit - sent)
+		c.Core.ReadClock()
 		switch {
 		case errno == waits:
 			return sent

@@ -282,12 +282,7 @@ func TestStagesOfFiles(t *testing.T) {
 	q.AddFile(file, 0, 32<<20, 0, false)
 	q.Finish()
 	h.finish(0, 10)
-	for range 200 {
-		r.core.Turn(false)
-	}
-	if r.core.Stats.SendsBlocked == 0 {
-		t.Fatal("the socket took 32 MiB at once")
-	}
+	r.until("the socket is full", func() bool { return r.core.Stats.SendsBlocked > 0 })
 	r.pass(8 * ms)
 	go io.Copy(io.Discard, c)
 	r.recorded(1, 2, map[Stage]int64{StageResponseSend: 8 * ms, StageResponseQueue: 8 * ms})

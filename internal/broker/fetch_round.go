@@ -385,15 +385,15 @@ func (op *fetchOp) back() {
 // give. One that may not wait for records waits all the same for a helper when
 // there is nothing else to answer with: its records are there.
 func (op *fetchOp) decide() {
-	bytes, enough, cold := 0, op.hurried(), false
+	bytes, settled, cold := 0, op.pointless(), false
 	for i := range op.parts {
 		p := &op.parts[i]
 		bytes += p.at.Len
-		enough = enough || p.settles()
+		settled = settled || p.settles()
 		cold = cold || p.lookup != nil
 	}
-	enough = enough || bytes >= int(op.minBytes)
-	if enough && (bytes > 0 || !cold) || op.pointless() {
+	enough := op.hurried() || bytes >= int(op.minBytes)
+	if settled || enough && (bytes > 0 || !cold) {
 		op.respond()
 		return
 	}

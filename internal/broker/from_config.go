@@ -43,6 +43,9 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 	if s.Wait, err = reactor.ParseWait(c.Get("slipstream.wait.policy")); err != nil {
 		return s, err
 	}
+	if s.Rung, err = reactor.ParseRung(c.Get("slipstream.fetch.rung")); err != nil {
+		return s, err
+	}
 	switch c.Get("slipstream.writer") {
 	case "ring":
 		s.Writer = storage.WriterRing
@@ -60,7 +63,7 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		// A request must fit into a core's memory, beside the answers of others: one
 		// that never can is refused as one over the limit is, and does not wait.
 		MaxFrameBytes: int(min(c.Int("socket.request.max.bytes"), memory/2)), ArenaBytes: int(memory),
-		IdleNanos: c.Int("connections.max.idle.ms") * 1e6,
+		IdleNanos: c.Int("connections.max.idle.ms") * 1e6, ColdBytes: int(min(c.Int("slipstream.cold.bytes"), memory/2)),
 	}
 	if n := c.Int("max.connections"); n < 1<<31-1 {
 		s.Limits.MaxConnections = max(int(n)/s.Cores, 1)

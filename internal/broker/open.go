@@ -274,7 +274,7 @@ func (b *Broker) makeShards(helpers reactor.Helpers) {
 	for i, s := range b.shards {
 		cfg := reactor.Config{
 			ID: i, Kernel: b.kernel, Level: b.settings.Level, Wait: b.settings.Wait, SpinNanos: b.settings.SpinNanos,
-			Limits: b.settings.Limits, Helpers: helpers,
+			Limits: b.settings.Limits, Helpers: helpers, Rung: b.settings.Rung,
 		}
 		if b.settings.Observers != nil {
 			cfg.Observer = b.settings.Observers(i)

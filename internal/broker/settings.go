@@ -30,6 +30,7 @@ type Settings struct {
 	SpinNanos int64
 	Pin       bool // each core's thread to a processor of its own
 	Limits    reactor.Limits
+	Rung      reactor.Rung // forces a rung of the fetch ladder, for tests
 
 	Writer       storage.Writer
 	MaxOpenFiles int // of all cores together

@@ -71,4 +71,6 @@ func TestRequestNames(t *testing.T) {
 // notExported are fields that are no figures, and what they are.
 var notExported = map[string]string{
 	"LastUnexpected": "text: the log has it",
+	"LastColdError":  "an errno: the log has it",
+	"Rungs":          "have a label: slipstream_core_rung_...",
 }

@@ -21,13 +21,15 @@ var (
 	buildMetric   = own(gauge, "slipstream_build_info", "1; what runs: version, Go, the kernel's release, the ring level in force, the log writer, the broker's id and cluster.", "version", "go", "kernel", "level", "writer", "node", "cluster")
 	scrapeSeconds = own(gauge, "slipstream_scrape_seconds", "How long it took to collect this scrape's figures.")
 
-	coreUp       = own(gauge, "slipstream_core_up", "1 if the core told its figures for this scrape; 0: it has stopped or does not answer, and its other figures are those of its last answer.", "core")
-	coreAge      = own(gauge, "slipstream_core_age_seconds", "How old the core's figures are.", "core")
-	coreSlices   = own(gauge, "slipstream_core_scrape_slices", "Turns over which the core spread its answer.", "core")
-	coreSlice    = own(gauge, "slipstream_core_scrape_longest_slice_seconds", "The longest that this scrape held the core at a time.", "core")
-	coreTurns    = own(histogram, "slipstream_core_turn_seconds", "How long turns with something to do took, without waiting. What arrives is seen with the next turn.", "core")
-	openFiles    = own(gauge, "slipstream_store_open_files", "Log and index files open.", "core")
-	refusedConns = optional("once there was one", counter, "slipstream_requests_refused_total", "Requests that could not be answered: their connections were closed.", "reason")
+	coreUp        = own(gauge, "slipstream_core_up", "1 if the core told its figures for this scrape; 0: it has stopped or does not answer, and its other figures are those of its last answer.", "core")
+	coreAge       = own(gauge, "slipstream_core_age_seconds", "How old the core's figures are.", "core")
+	coreSlices    = own(gauge, "slipstream_core_scrape_slices", "Turns over which the core spread its answer.", "core")
+	coreSlice     = own(gauge, "slipstream_core_scrape_longest_slice_seconds", "The longest that this scrape held the core at a time.", "core")
+	coreTurns     = own(histogram, "slipstream_core_turn_seconds", "How long turns with something to do took, without waiting. What arrives is seen with the next turn.", "core")
+	rungStretches = own(counter, "slipstream_core_rung_stretches_total", "Stretches of log files that a rung of the fetch ladder served, in part or whole.", "core", "rung")
+	rungBytes     = own(counter, "slipstream_core_rung_bytes_total", "Bytes that a rung of the fetch ladder sent.", "core", "rung")
+	openFiles     = own(gauge, "slipstream_store_open_files", "Log and index files open.", "core")
+	refusedConns  = optional("once there was one", counter, "slipstream_requests_refused_total", "Requests that could not be answered: their connections were closed.", "reason")
 
 	stageSeconds   = own(histogram, "slipstream_request_stage_seconds", "What requests spent their time on. The stages of a request add up to slipstream_request_seconds.", "request", "stage")
 	requestSeconds = own(histogram, "slipstream_request_seconds", "From the first byte of a request to the last byte of its response.", "request")
@@ -89,6 +91,10 @@ func (c *collector) putCores(out output) {
 		out.observe(coreTurns, &s.last.TurnTimes, core)
 		out.putFields(counterFields, reflect.ValueOf(&s.last.Counters).Elem(), core)
 		out.putFields(gaugeFields, reflect.ValueOf(&s.last.Gauges).Elem(), core)
+		for rung := reactor.RungRelay; rung < reactor.RungCount; rung++ {
+			out.count(rungStretches, s.last.Counters.Rungs[rung].Stretches, core, rung.String())
+			out.count(rungBytes, s.last.Counters.Rungs[rung].Bytes, core, rung.String())
+		}
 		for _, r := range s.last.Refused {
 			refused[r.Reason] += r.Count
 		}
