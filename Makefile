@@ -1,6 +1,6 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in about ten minutes
-# Longer: make demo, test-clients, test-kernels, fuzz, sim, capacity, bench, bench-peer.
+# Longer: make demo, test-clients, test-kernels, fuzz, sim, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -10,7 +10,7 @@ FUZZTIME ?= 20s
 SEEDS    ?= 1000
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-kernels fuzz sim capacity bench bench-peer clean
+        demo test-clients test-kernels fuzz sim capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -90,12 +90,20 @@ capacity: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_CONNECTIONS=10000 SLIPSTREAM_PARTITIONS=10000 \
 	  go test -count=1 -v -timeout 30m -run 'TestIdleConnections|TestManyPartitions|TestStartup' ./internal/clients
 
-# Against raw limits, and beside Apache Kafka, in one run.
+# Every scenario against raw limits, and beside Apache Kafka, in one run: build/bench has a page with plots, and everything as JSON.
+# BENCH passes flags (BENCH='-only lag -scale 1', 'go run ./bench -h' lists them); the scenario lag needs root, for a memory cgroup.
 bench: build
-	go run ./bench
+	go build -o build/bench/bench ./bench
+	build/bench/bench -html build/bench/bench.html -json build/bench/bench.json $(BENCH)
 
 bench-peer: build
-	go run ./bench -peer
+	go build -o build/bench/bench ./bench
+	build/bench/bench -peer -html build/bench/bench-peer.html -json build/bench/bench-peer.json $(BENCH)
+
+# The run that docs/bench shows: larger and longer, beside Apache Kafka, about an hour.
+bench-report: build
+	go build -o build/bench/bench ./bench
+	build/bench/bench -peer -rounds 15 -seconds 4 -scale 1 -html docs/bench/report.html -json docs/bench/report.json $(BENCH)
 
 clean:
 	rm -rf bin build

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -38,6 +39,64 @@ func dial(port int) (*client, error) {
 	tv := unix.Timeval{Sec: answerSeconds}
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 	return &client{fd: fd}, nil
+}
+
+// dialMany makes many connections at a time: one after the other, each would wait
+// for its handshake's turn on a busy processor.
+func dialMany(port, n int) (all []*client, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(all)
+		}
+	}()
+	const atATime = 256 // within a listener's backlog
+	for from := 0; from < n; from += atATime {
+		for range min(atATime, n-from) {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				return all, err
+			}
+			all = append(all, &client{fd: fd})
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil && err != unix.EINPROGRESS {
+				return all, err
+			}
+		}
+		for _, c := range all[from:] {
+			if err := c.connected(); err != nil {
+				return all, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// connected waits for a handshake that is under way, and makes the client block from then on.
+func (c *client) connected() error {
+	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}
+	for {
+		n, err := unix.Poll(fds, answerSeconds*1000)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil && n == 0 {
+			err = errUnanswered
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	if code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+		return fmt.Errorf("connecting: %w", unix.Errno(code))
+	}
+	return unix.SetNonblock(c.fd, false)
+}
+
+func closeAll(all []*client) {
+	for _, c := range all {
+		c.close()
+	}
 }
 
 func (c *client) close() { unix.Close(c.fd) }

@@ -58,9 +58,19 @@ func (s *scene) rawFanout(name string, t *topic, a answer) (*lane, error) {
 	return &lane{c: c, t: t, answer: answer{bytes: a.bytes}}, nil
 }
 
-// producer connects another producer.
+// producers connects producers.
+func (l *lane) producers(n int) ([]*producer, error) {
+	clients, err := dialMany(l.c.server.port, n)
+	return producersOf(clients, l.answer), err
+}
+
+// producer connects one.
 func (l *lane) producer() (*producer, error) {
-	return (&producer{answer: l.answer}).join(l.c.server.port)
+	all, err := l.producers(1)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
 }
 
 func (l *lane) nextOffset() int64 { return int64(l.batches * l.t.records) }
@@ -83,7 +93,10 @@ type openLoop struct {
 // stream plays an open loop on fresh connections.
 func (l *lane) stream(o openLoop) (*measurement, error) {
 	st := &stream{t: l.t, interval: int64(1e9 / o.perSecond), count: int(o.perSecond * o.seconds), first: l.nextOffset()}
-	var producers []*producer
+	producers, err := l.producers(max(o.producers, 1))
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		for _, p := range producers {
 			p.c.close()
@@ -92,13 +105,6 @@ func (l *lane) stream(o openLoop) (*measurement, error) {
 			k.c.close()
 		}
 	}()
-	for range max(o.producers, 1) {
-		p, err := l.producer()
-		if err != nil {
-			return nil, err
-		}
-		producers = append(producers, p)
-	}
 	for range o.consumers {
 		k, err := l.consumer("tail", max(o.fetchBytes, 1<<20), o.check)
 		if err != nil {
@@ -106,7 +112,7 @@ func (l *lane) stream(o openLoop) (*measurement, error) {
 		}
 		st.readers = append(st.readers, k)
 	}
-	err := st.run(producers)
+	err = st.run(producers)
 	l.batches += st.count
 	if err != nil {
 		return nil, err

@@ -39,9 +39,18 @@ type run struct {
 	rounds   int
 	seconds  float64
 	scale    float64
+	quick    bool
 	sets     list
 	kafka    *server // lives through the run, so that its compilers are warm
 	cleanups []func()
+}
+
+// amount is how much of something is done: n, and with -quick a twentieth of it.
+func (r *run) amount(n int) int {
+	if r.quick {
+		return max(n/20, 1)
+	}
+	return n
 }
 
 // list is a flag that may be repeated.
@@ -82,12 +91,13 @@ func main() {
 	htmlFile := flag.String("html", "", "write a report with plots to this `FILE`")
 	from := flag.String("from", "", "measure nothing, report what this JSON `FILE` of an earlier run has")
 	flag.StringVar(&r.binary, "binary", "bin/slipstream", "the broker to measure")
-	flag.StringVar(&r.dir, "dir", "", "where data directories go, on the file system to measure (default: a temporary directory)")
+	flag.StringVar(&r.dir, "dir", "build/bench", "where data directories go: on the file system to measure, with room for twice the scenario lag's topic")
 	flag.BoolVar(&r.peer, "peer", false, "measure Apache Kafka beside it")
 	flag.BoolVar(&r.check, "check", false, "consumers verify every byte, offset and CRC; the figures mean less")
 	flag.IntVar(&r.rounds, "rounds", 7, "interleaved rounds of each comparison")
 	flag.Float64Var(&r.seconds, "seconds", 2, "seconds of a round of open-loop load; the scenario lag takes twice as many")
 	flag.Float64Var(&r.scale, "scale", 0.25, "size of the scenario lag: 1 is a topic of 13 GB beside 1.25 GB of page cache")
+	flag.BoolVar(&r.quick, "quick", false, "a little of everything, to see that it works; the figures mean nothing")
 	flag.Var(&r.sets, "set", "a setting of slipstream, `NAME=VALUE`; may be repeated")
 	flag.Parse()
 	if err := r.main(*only, *from, *jsonFile, *htmlFile); err != nil {
@@ -124,17 +134,25 @@ func (r *run) all(only string) (*report, error) {
 	if _, err := os.Stat(r.binary); err != nil {
 		return nil, fmt.Errorf("the broker is not there, make build makes it: %w", err)
 	}
-	dir, err := os.MkdirTemp(r.dir, "slipstream-bench-")
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(r.dir, "data-")
 	if err != nil {
 		return nil, err
 	}
-	r.dir = dir
+	if r.dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
 	r.atEnd(func() { os.RemoveAll(dir) })
 	defer r.cleanUp()
 	r.cleanUpOnSignal()
 	// A thread in the kernel keeps no other waiting.
 	runtime.GOMAXPROCS(runtime.NumCPU() + 8)
 	raiseDescriptors()
+	if r.quick {
+		r.rounds, r.seconds, r.scale = 1, 0.2, min(r.scale, 0.05)
+	}
 	found := &report{Begun: time.Now().UTC().Truncate(time.Second), Command: strings.Join(append([]string{"bench"}, os.Args[1:]...), " "),
 		Machine: describeMachine(dir), Versions: r.versions()}
 	fmt.Printf("%s\n%-12s %-46s %9s %-9s %-36s %-9s %-10s\n", found.Machine, "scenario", "figure", "ours", "", "beside", "ratio", "goal")

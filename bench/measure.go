@@ -102,7 +102,7 @@ func measure(c *contender, round int, w work) (*measurement, error) {
 	cpu, own, begun := c.server.cpuSeconds(), ownCPUSeconds(), nanotime()
 	m, err := w(c, round)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, c.server.obituary())
 	}
 	if m.seconds == 0 {
 		m.seconds = float64(nanotime()-begun) / 1e9

@@ -97,6 +97,19 @@ func (r *run) startBroker(dir string, group *memoryCgroup, args ...string) (*ser
 
 func (s *server) pid() int { return s.cmd.Process.Pid }
 
+// obituary says, if the process has ended, how, and what it said last.
+func (s *server) obituary() string {
+	if s == nil {
+		return ""
+	}
+	var status unix.Siginfo
+	err := unix.Waitid(unix.P_PID, s.pid(), &status, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err != nil || status.Signo == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (the server has ended: a cgroup that is out of memory kills it; it said %q)", s.said)
+}
+
 // pause stops the process until resume, so that it takes nothing from the one
 // that is being measured.
 func (s *server) pause() {

@@ -66,13 +66,12 @@ func (t *topic) learnAnswer(c *client) (answer, error) {
 	return answer{len(all), all[:4+4+1+1+1+len(t.name)+1+4+2]}, nil
 }
 
-// join is another producer to the same topic on a connection of its own.
-func (p *producer) join(port int) (*producer, error) {
-	c, err := dial(port)
-	if err != nil {
-		return nil, err
+// producersOf makes a producer of each connection to a server that answers so.
+func producersOf(clients []*client, a answer) (all []*producer) {
+	for _, c := range clients {
+		all = append(all, &producer{c: c, answer: a, buffer: make([]byte, a.bytes)})
 	}
-	return &producer{c: c, answer: p.answer, buffer: make([]byte, p.answer.bytes)}, nil
+	return all
 }
 
 // acknowledged reads one answer. Of a client that does not block, errWouldBlock

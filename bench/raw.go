@@ -68,6 +68,7 @@ func (s *rawLimit) serve() error {
 	if err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(lf) // or the collector closes it
 	unix.SetNonblock(int(lf.Fd()), false)
 	if s.path != "" {
 		if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {

@@ -27,9 +27,9 @@ func endToEnd(s *scene) error {
 	}
 	trials, err := s.interleave("produce to a waiting consumer, closed loop", s.r.rounds, all, func(c *contender, _ int) (*measurement, error) {
 		if c == e.c {
-			return e.roundTrips(perRound)
+			return e.roundTrips(s.r.amount(perRound))
 		}
-		return byContender[c].roundTripsToConsumer(perRound, s.r.check)
+		return byContender[c].roundTripsToConsumer(s.r.amount(perRound), s.r.check)
 	})
 	if err != nil {
 		return err

@@ -105,11 +105,11 @@ func (l *lane) crowd(producers int, forSeconds float64) (*measurement, error) {
 	defer loop.close()
 	begun := nanotime()
 	end, waiting := begun+int64(forSeconds*1e9), 0
-	for range producers {
-		p, err := l.producer()
-		if err != nil {
-			return nil, err
-		}
+	all, err := l.producers(producers)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
 		defer p.c.close()
 		sent := int64(0)
 		send := func() error {

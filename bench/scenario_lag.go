@@ -7,12 +7,13 @@ import (
 )
 
 // The sizes of the experiment at scale 1: a topic of ten times the page cache that
-// a broker is left with. Apache Kafka's heap and what its JVM has beside it are on
-// top; slipstream's memory is within.
+// a broker is left with. What the processes themselves need is on top, at any scale:
+// Apache Kafka's heap of 1 GiB and what its JVM has beside it, slipstream's arena.
 const (
 	lagTopicBytes    = 13e9
 	lagCacheBytes    = 1.25e9
 	lagHeapBytes     = 1.25 * (1 << 30)
+	lagArenaBytes    = 64 << 20
 	lagReaders       = 2
 	lagPerSecond     = 1000 // batches of 16 x 1 KiB of the hot topic
 	lagResidentShare = 0.2  // of the cache, for the topic that stays in it
@@ -84,6 +85,7 @@ func (s *scene) lagSide(who role) (*lagSide, error) {
 	side := &lagSide{group: group}
 	limit := int64(lagCacheBytes * s.r.scale)
 	if who == ours {
+		limit += lagArenaBytes
 		sv, err := s.r.startBroker(filepath.Join(s.dir, "slipstream"), group)
 		if err != nil {
 			return side, err

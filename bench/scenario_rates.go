@@ -42,7 +42,7 @@ func throughputOf(s *scene, cs []*contender, records, inFlight int, peerRate, pe
 	what := fmt.Sprintf("%d x 1 KiB batches, %d in flight", records, inFlight)
 	work := func(c *contender, _ int) (*measurement, error) {
 		if sink != nil && c == sink.c {
-			return sink.pipeline(inFlight)
+			return sink.pipeline(s.r.amount(throughputBytes), inFlight)
 		}
 		// A topic of its own for each round, deleted at once: dirty pages that nobody wants
 		// any more are never written.
@@ -50,7 +50,7 @@ func throughputOf(s *scene, cs []*contender, records, inFlight int, peerRate, pe
 		if err != nil {
 			return nil, err
 		}
-		m, err := l.pipeline(inFlight)
+		m, err := l.pipeline(s.r.amount(throughputBytes), inFlight)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +97,7 @@ func (s *scene) versusRates(what string, trials []*trial, rawRate, rawCPU, peerR
 }
 
 // pipeline produces for a round.
-func (l *lane) pipeline(inFlight int) (*measurement, error) {
+func (l *lane) pipeline(bytes, inFlight int) (*measurement, error) {
 	p, err := l.producer()
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (l *lane) pipeline(inFlight int) (*measurement, error) {
 	defer p.c.close()
 	defer onThread()()
 	begun := nanotime()
-	n, err := p.pipeline(l.t, l.batches, throughputBytes/l.t.batchBytes, inFlight, throughputNanos)
+	n, err := p.pipeline(l.t, l.batches, bytes/l.t.batchBytes, inFlight, throughputNanos)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func consume(s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := each(cs, func(c *contender) error { return byContender[c].fill(consumeBytes) }); err != nil {
+	if err := each(cs, func(c *contender) error { return byContender[c].fill(s.r.amount(consumeBytes)) }); err != nil {
 		return err
 	}
 	segments := segmentFiles(cs[0].server.dir, t.name)
@@ -152,7 +152,7 @@ func consume(s *scene) error {
 		defer onThread()()
 		return calls.during(c, func() (*measurement, error) {
 			if c == loop {
-				return fetchRaw(c.server.port, request, fetchBytes, consumeBytes/fetchBytes)
+				return fetchRaw(c.server.port, request, fetchBytes, s.r.amount(consumeBytes)/fetchBytes)
 			}
 			return byContender[c].drain(0, fetchBytes, s.r.check)
 		})

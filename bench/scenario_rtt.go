@@ -32,7 +32,7 @@ func echo(s *scene) error {
 		return err
 	}
 	trials, err := s.interleave("closed loop, 1 KiB", s.r.rounds, closed, func(c *contender, _ int) (*measurement, error) {
-		return byContender[c].roundTrips(perRound)
+		return byContender[c].roundTrips(s.r.amount(perRound))
 	})
 	if err != nil {
 		return err
@@ -92,7 +92,9 @@ func roundTripUnder(s *scene, policy string, echoArgs []string, p50, p999 goal) 
 	if err := s.apart(all...); err != nil {
 		return err
 	}
-	work := func(c *contender, _ int) (*measurement, error) { return byContender[c].roundTrips(perRound) }
+	work := func(c *contender, _ int) (*measurement, error) {
+		return byContender[c].roundTrips(s.r.amount(perRound))
+	}
 	trials, err := s.interleave("produce round trip, 1 KiB, closed loop", s.r.rounds, all, work)
 	if err != nil {
 		return err

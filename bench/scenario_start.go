@@ -21,20 +21,21 @@ func startUp(s *scene) error {
 			return err
 		}
 	}
-	// 1,000 segments: batches as large as half a segment roll every other append.
+	// Batches as large as half a segment roll every other append.
+	count := s.r.amount(1000)
 	t := newTopic("segments", 600, 1000)
 	l, err := c.lane(t, "segment.bytes", "1048576")
 	if err != nil {
 		return err
 	}
-	if err := l.fill(1001 * t.batchBytes); err != nil {
+	if err := l.fill((count + 1) * t.batchBytes); err != nil {
 		return err
 	}
 	if err := c.server.stop(); err != nil {
 		return fmt.Errorf("stopping: %w", err)
 	}
-	if got := len(segmentFiles(full, t.name)); got < 1000 {
-		return fmt.Errorf("%d segments were made, 1000 wanted", got)
+	if got := len(segmentFiles(full, t.name)); got < count {
+		return fmt.Errorf("%d segments were made, %d wanted", got, count)
 	}
 	var empty, segments []float64
 	for i := range s.r.rounds {
@@ -52,7 +53,7 @@ func startUp(s *scene) error {
 		empty = append(empty, fresh.ready.Seconds()*1e3)
 	}
 	s.alone("start with an empty directory", "ms", series{all: median(empty)}, goal{})
-	s.alone("start with 1,000 segments", "ms", series{all: median(segments)}, below(300))
+	s.alone(fmt.Sprintf("start with %d segments", count), "ms", series{all: median(segments)}, below(300))
 	return nil
 }
 

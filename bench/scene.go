@@ -79,6 +79,7 @@ func (r *run) play(sc *scenario) *scene {
 	begun := nanotime()
 	defer func() {
 		s.Seconds = float64(nanotime()-begun) / 1e9
+		fmt.Printf("%-12s took %.0f s\n", s.Name, s.Seconds)
 		os.RemoveAll(s.dir)
 		placed = nil
 	}()

@@ -135,7 +135,7 @@ func (t *topic) create(port int, configs ...string) error {
 		return fmt.Errorf("create topic %s: error %d", t.name, code)
 	}
 	for range 500 {
-		if _, err = t.end(c, int32(t.partitions-1)); err == nil {
+		if _, err = t.ends(c); err == nil {
 			return nil
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -161,23 +161,32 @@ func (t *topic) delete(port int) error {
 	return nil
 }
 
-// end asks for a partition's log end offset.
-func (t *topic) end(c *client, partition int32) (int64, error) {
+// ends asks for the log end offset of each partition.
+func (t *topic) ends(c *client) ([]int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.Version, req.ReplicaID = 5, -1
 	rt := kmsg.NewListOffsetsRequestTopic()
 	rt.Topic = t.name
-	p := kmsg.NewListOffsetsRequestTopicPartition()
-	p.Partition, p.Timestamp = partition, -1
-	rt.Partitions = append(rt.Partitions, p)
+	for i := range t.partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = int32(i), -1
+		rt.Partitions = append(rt.Partitions, p)
+	}
 	req.Topics = append(req.Topics, rt)
 	resp, err := c.call(req)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	got := resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
-	if got.ErrorCode != 0 {
-		return 0, fmt.Errorf("error %d", got.ErrorCode)
+	ends := make([]int64, t.partitions)
+	for _, rt := range resp.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range rt.Partitions {
+			if p.ErrorCode != 0 {
+				return nil, fmt.Errorf("partition %d: error %d", p.Partition, p.ErrorCode)
+			}
+			if int(p.Partition) < len(ends) {
+				ends[p.Partition] = p.Offset
+			}
+		}
 	}
-	return got.Offset, nil
+	return ends, nil
 }
