@@ -15,12 +15,10 @@ type goal struct {
 	OnOurs bool `json:"onOurs,omitempty"`
 }
 
-func atMost(v float64) goal      { return goal{AtMost: v} }
-func atLeast(v float64) goal     { return goal{AtLeast: v} }
-func below(v float64) goal       { return goal{Below: v} }
-func oursAtMost(v float64) goal  { return goal{AtMost: v, OnOurs: true} }
-func oursAtLeast(v float64) goal { return goal{AtLeast: v, OnOurs: true} }
-func oursBelow(v float64) goal   { return goal{Below: v, OnOurs: true} }
+func atMost(v float64) goal    { return goal{AtMost: v} }
+func atLeast(v float64) goal   { return goal{AtLeast: v} }
+func below(v float64) goal     { return goal{Below: v} }
+func oursBelow(v float64) goal { return goal{Below: v, OnOurs: true} }
 
 func (g goal) String() string {
 	switch {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -103,14 +102,4 @@ func raiseDescriptors() uint64 {
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
 	return l.Cur
-}
-
-// sysctl reads a number from /proc/sys; 0 where there is none.
-func sysctl(name string) int64 {
-	b, err := os.ReadFile("/proc/sys/" + name)
-	if err != nil {
-		return 0
-	}
-	v, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return v
 }

@@ -18,11 +18,9 @@ func sampleReport() *report {
 		h.record(20_000 + i*i)
 	}
 	s := &scene{Name: "e2e", Title: `Produce & <consume>`, About: "about", Seconds: 3}
-	p := plot{Title: `"quoted" & <odd>`, Marks: []mark{{"< 3 x echo", ninesOf(99), 150}, {"<= 1.5 x", ninesOf(50), 40}}}
-	for _, c := range []curve{{"slipstream", ours, h.curve()}, {"Apache <Kafka>", peer, h.curve()}, {"echo & co", raw, h.curve()},
-		{"another", raw, h.curve()}, {"nothing", raw, nil}} {
-		p.Curves = append(p.Curves, c)
-	}
+	p := plot{Title: `"quoted" & <odd>`, Marks: []mark{{"< 3 x echo", ninesOf(99), 150}, {"<= 1.5 x", ninesOf(50), 40}},
+		Curves: []curve{{"slipstream", ours, h.curve()}, {"Apache <Kafka>", peer, h.curve()}, {"echo & co", raw, h.curve()},
+			{"another", raw, h.curve()}, {"nothing", raw, nil}}}
 	s.Plots = []plot{p, {Title: "empty"}}
 	s.Charts = []chart{{"rate", "GB/s", []bar{{"slipstream", ours, 2.5}, {"a < b", raw, 3}, {"none", peer, 0}}, false}, {Title: "no bars"}}
 	s.versus("p50", "us", series{who: "slipstream", all: 30, rounds: []float64{30, 31}}, series{who: "echo", all: 20, rounds: []float64{20, 20}}, atMost(1.2))
