@@ -1,12 +1,14 @@
 package simtest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
 
+	"slipstream/internal/broker"
 	"slipstream/internal/sim"
 )
 
@@ -30,6 +32,8 @@ type run struct {
 	read    int
 	looks   int
 	crashes map[string]int
+	lookups int // plans that helpers made
+	relays  int // batches relayed
 	refused int // batches, for want of room on the disk
 }
 
@@ -257,7 +261,27 @@ func (r *run) story(rounds int) error {
 	if err := r.verify(); err != nil {
 		return err
 	}
+	if err := r.countWays(); err != nil {
+		return err
+	}
 	return r.stop(false)
+}
+
+// countWays asks the cores by which ways of the fetch path they have gone in this
+// life: a story that never takes one does not test it.
+func (r *run) countWays() error {
+	for core := range r.node.running {
+		s, answered := new(broker.CoreSnapshot), false
+		if !r.node.broker.Ask(core, s, func(bool) { answered = true }) {
+			return errors.New("a core does not answer")
+		}
+		if err := r.drive(60e9, func() bool { return answered }); err != nil {
+			return err
+		}
+		r.lookups += int(s.Storage.Lookups)
+		r.relays += int(s.Counters.Relays)
+	}
+	return nil
 }
 
 var traceLines = 0
@@ -290,17 +314,22 @@ func TestSeeds(t *testing.T) {
 		first, n, traceLines = s, 1, 300_000
 	}
 	crashes := map[string]int{}
-	acked, read := 0, 0
+	acked, read, lookups, relays := 0, 0, 0, 0
 	for seed := first; seed < first+n; seed++ {
 		_, r := oneSeed(t, seed)
 		acked, read = acked+r.acked, read+r.read
+		lookups, relays = lookups+r.lookups, relays+r.relays
 		for how, n := range r.crashes {
 			crashes[how] += n
 		}
 	}
-	t.Logf("%d seeds: %d records acknowledged, %d read, ends %v", n, acked, read, crashes)
+	t.Logf("%d seeds: %d records acknowledged, %d read, ends %v; in the last lives %d batches relayed, %d plans by helpers",
+		n, acked, read, crashes, relays, lookups)
 	if acked == 0 || read == 0 {
 		t.Error("nothing was produced or read")
+	}
+	if n >= 20 && (relays == 0 || lookups == 0) {
+		t.Error("no batch was relayed, or no plan was made by a helper")
 	}
 }
 
