@@ -24,6 +24,7 @@ var rules = []rule{
 	{"storage", []string{"ring", "reactor", "protocol"}, []string{"golang.org/x/sys/unix"}},
 	{"internal/metadata", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/txn", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
+	{"internal/group", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
 	{"internal/vmstat", nil, nil},

@@ -1,0 +1,61 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Replay takes a record in from the log, at offset. producerID is the batch's if
+// it is transactional, else -1. Records of types that are not this package's are
+// passed over, as Kafka does; any other error means that the log is damaged, and
+// the record has changed nothing.
+func (c *Coordinator) Replay(offset, producerID int64, key, value []byte) error {
+	c.position = max(c.position, offset+1)
+	var unknown *UnknownRecordError
+	k, err := DecodeKey(key)
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("at offset %d: %w", offset, err)
+	}
+	v, err := DecodeValue(k.Type, value)
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("at offset %d: %w", offset, err)
+	}
+	c.replay(k, v, producerID, offset)
+	return nil
+}
+
+func (c *Coordinator) replay(k Key, v Value, producerID, position int64) {
+	switch k.Type {
+	case TypeOffsetCommit, TypeLegacyOffsetCommit:
+		c.applyOffset(k, v, producerID, position)
+	case TypeGroupMetadata:
+		g := c.groups[k.Group]
+		if g == nil {
+			if v == nil {
+				return
+			}
+			g = c.place(k.Group)
+		}
+		if v != nil && g.consumer != nil {
+			c.dropConsumer(g)
+		}
+		if v != nil || g.consumer == nil {
+			c.applyClassic(g, v)
+		}
+		c.sweep(g)
+	default:
+		c.applyConsumer(k, v)
+	}
+}
+
+// ReplayMarker takes in the marker that ends a producer's transaction.
+func (c *Coordinator) ReplayMarker(offset, producerID int64, commit bool) {
+	c.position = max(c.position, offset+1)
+	c.endTransaction(producerID, commit)
+}
