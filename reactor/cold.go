@@ -300,6 +300,9 @@ func (c *Core) SetColdRate(bytesPerSecond int64) {
 	c.again = true
 }
 
+// ColdRate is the rate that SetColdRate set.
+func (c *Core) ColdRate() int64 { return c.cold.rate }
+
 // maxColdRate keeps the arithmetic of the pace far from overflow.
 const maxColdRate = 1 << 40
 

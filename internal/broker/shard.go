@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"slipstream/internal/metadata"
+	"slipstream/internal/regret"
 	"slipstream/protocol"
 	"slipstream/reactor"
 	"slipstream/storage"
@@ -47,10 +48,11 @@ type Shard struct {
 
 	topicList []*topicState // in no order
 	closing   closing
+	regret    regretting
 }
 
 func newShard(b *Broker) *Shard {
-	return &Shard{
+	s := &Shard{
 		broker:       b,
 		image:        metadata.NewImage(),
 		topics:       make(map[protocol.UUID]*topicState),
@@ -60,6 +62,8 @@ func newShard(b *Broker) *Shard {
 		sessions:     newSessionCache(b.fetchSessionSlots, b.kernel.Random),
 		requests:     make([]RequestCounts, len(apis)),
 	}
+	s.regret.shard, s.regret.limits = s, regret.Defaults()
+	return s
 }
 
 // Opened implements reactor.Service.
@@ -78,6 +82,7 @@ func (s *Shard) EndTurn(*reactor.Core) {
 	s.unansweredProduce.retry(s)
 	s.unansweredFetch.retry()
 	s.store.EndTurn()
+	s.regret.watch()
 }
 
 // findTopic looks a topic up by what the request's version names it by.

@@ -49,7 +49,9 @@ type CoreSnapshot struct {
 	FetchSessions        int
 	FetchPartitions      int // of all sessions
 	FetchSessionsEvicted uint64
-	MetadataOffset       int64 // of the last record of the image; the same on all cores, sooner or later
+	ColdRate             int64  // bytes/s that cold readers may read, 0 as much as they can
+	ColdSlowed           uint64 // times that they were slowed down for tail readers
+	MetadataOffset       int64  // of the last record of the image; the same on all cores, sooner or later
 
 	// LongestSliceNanos is the longest that a slice took the core; Slices how many
 	// there were.
@@ -126,6 +128,7 @@ func (s *CoreSnapshot) copyCounters() {
 	s.ParkedFetches = h.parkedFetches
 	s.FetchSessions, s.FetchPartitions, s.FetchSessionsEvicted = len(h.sessions.sessions), h.sessions.partitions, h.sessions.evicted
 	s.MetadataOffset = h.metadataOffset
+	s.ColdRate, s.ColdSlowed = h.regret.state.Rate, h.regret.state.Slowed
 	for i := range apis {
 		key := apis[i].key
 		if s.Requests[key] == nil {

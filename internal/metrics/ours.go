@@ -30,6 +30,8 @@ var (
 	rungBytes     = own(counter, "slipstream_core_rung_bytes_total", "Bytes that a rung of the fetch ladder sent.", "core", "rung")
 	openFiles     = own(gauge, "slipstream_store_open_files", "Log and index files open.", "core")
 	refusedConns  = optional("once there was one", counter, "slipstream_requests_refused_total", "Requests that could not be answered: their connections were closed.", "reason")
+	coldRate      = own(gauge, "slipstream_cold_rate_limit_bytes_per_second", "What the core's cold readers may read, so that tail readers keep their pages; 0: as much as they can.", "core")
+	coldSlowed    = own(counter, "slipstream_cold_slowed_total", "Times that the core's cold readers were slowed down for tail readers.", "core")
 
 	stageSeconds   = own(histogram, "slipstream_request_stage_seconds", "What requests spent their time on. The stages of a request add up to slipstream_request_seconds.", "request", "stage")
 	requestSeconds = own(histogram, "slipstream_request_seconds", "From the first byte of a request to the last byte of its response.", "request")
@@ -88,6 +90,8 @@ func (c *collector) putCores(out output) {
 		out.put(coreAge, time.Since(s.lastAt).Seconds(), core)
 		out.put(coreSlices, float64(s.last.Slices), core)
 		out.put(coreSlice, float64(s.last.LongestSliceNanos)/1e9, core)
+		out.put(coldRate, float64(s.last.ColdRate), core)
+		out.count(coldSlowed, s.last.ColdSlowed, core)
 		out.observe(coreTurns, &s.last.TurnTimes, core)
 		out.putFields(counterFields, reflect.ValueOf(&s.last.Counters).Elem(), core)
 		out.putFields(gaugeFields, reflect.ValueOf(&s.last.Gauges).Elem(), core)
