@@ -13,6 +13,7 @@ import (
 	"slipstream/reactor"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,7 @@ type Attribution struct {
 	links         []link.Link
 	identity      *ebpf.Program // nil: descriptors are looked up with fstat
 	mode          string
+	types         *btf.Spec // a test's; nil: the running kernel's
 	missing       []string
 	refused       error // of the probe that is missing
 	seesEvictions bool
@@ -105,7 +107,12 @@ func New(cores int, options Options) (*Attribution, error) {
 
 // load is New with a way to attach, which tests make fail.
 func load(cores int, options Options, attach attacher) (*Attribution, error) {
-	a := &Attribution{options: options.withDefaults()}
+	return loadFor(nil, cores, options, attach)
+}
+
+// loadFor is load for a kernel with other types.
+func loadFor(types *btf.Spec, cores int, options Options, attach attacher) (*Attribution, error) {
+	a := &Attribution{options: options.withDefaults(), types: types}
 	for 1<<a.pageBits < os.Getpagesize() {
 		a.pageBits++
 	}
@@ -197,6 +204,8 @@ func (a *Attribution) share(cores int) (err error) {
 // load loads programs onto the maps that there are, all or none.
 func (a *Attribution) load(spec *ebpf.CollectionSpec, names ...string) error {
 	some := spec.Copy()
+	options := ebpf.CollectionOptions{MapReplacements: a.maps.Maps}
+	options.Programs.KernelTypes = a.types
 	for name := range some.Programs {
 		if a.programs[name] != nil || !slices.Contains(names, name) {
 			delete(some.Programs, name)
@@ -205,7 +214,7 @@ func (a *Attribution) load(spec *ebpf.CollectionSpec, names ...string) error {
 	if len(some.Programs) == 0 {
 		return nil
 	}
-	c, err := ebpf.NewCollectionWithOptions(some, ebpf.CollectionOptions{MapReplacements: a.maps.Maps})
+	c, err := ebpf.NewCollectionWithOptions(some, options)
 	if err != nil {
 		return err
 	}

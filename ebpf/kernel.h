@@ -73,8 +73,7 @@ kernel_struct address_space {
 	struct inode *host;
 };
 
-/* A page of 5.15, and the head of a folio of several pages since: the fields have
- * stayed in the same place, but the verifier asks for the type by name. */
+/* 5.15 hands out pages. */
 kernel_struct page {
 	struct address_space *mapping;
 	unsigned long index;

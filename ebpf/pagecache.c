@@ -205,11 +205,14 @@ static inline_always u64 pages_of(struct folio *f, const int typed)
 	return 1;
 }
 
+/* A field of a folio's head; 5.15 has pages instead. */
+#define HEAD(typed, f, field) (has_type(struct folio) ? READ(typed, f, field) : READ(typed, (struct page *)(f), field))
+
 /* What is known of a page's file, or null: not ours. */
 static inline_always struct log_file *file_of(struct folio *f, u32 *number, struct inode **inode, const int typed)
 {
 	struct inode_key key = {};
-	struct inode *host = READ(typed, READ(typed, f, mapping), host);
+	struct inode *host = READ(typed, HEAD(typed, f, mapping), host);
 	u32 *n;
 
 	if (!host)
@@ -226,7 +229,7 @@ static inline_always struct log_file *file_of(struct folio *f, u32 *number, stru
 
 static inline_always u64 index_of(struct folio *f, const int typed)
 {
-	return READ(typed, f, index);
+	return HEAD(typed, f, index);
 }
 
 static inline_always struct task_struct *task(const int typed)

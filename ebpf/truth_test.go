@@ -13,7 +13,7 @@ import (
 
 func addressOf(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }
 
-const segmentBytes = 24<<20 + 1000 // some pages, and a part of one
+const segmentBytes = 12<<20 + 1000 // some pages, and a part of one
 
 // TestColdThenHot: of a segment that is not in the cache, demand misses and
 // readahead are exactly its pages, and cachestat(2) and the process's read_bytes
