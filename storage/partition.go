@@ -54,7 +54,8 @@ type Partition struct {
 	writing                     writing
 	syncing                     syncing
 	trail                       trail
-	savingEpochs, epochsChanged bool
+	savingEpochs, epochsChanged bool  // epochsChanged: leader-epoch-checkpoint is not what epochs says
+	epochsLost                  bool  // nor can it be read: to be written without waiting for an append
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool
 	finishing                   int      // closed segments that a helper puts in order
@@ -115,11 +116,13 @@ func (p *Partition) LeaderEpoch() int32 { return p.epoch }
 func (p *Partition) SetConfig(cfg Config) { p.config = cfg }
 
 // SetLeaderEpoch makes epoch the one that batches are stamped with; the history of
-// epochs gets an entry at the log's end, as when a Kafka broker becomes leader.
+// epochs gets an entry at the log's end, as when a Kafka broker becomes leader. It reaches leader-epoch-checkpoint before
+// the recovery point passes it: until then it is in batches that a recovery reads, or in none. (Every start begins an epoch in every partition:
+// saved at once, those of ten thousand kept a start from being ready for five seconds.)
 func (p *Partition) SetLeaderEpoch(epoch int32) {
 	p.epoch = epoch
 	if p.epochs.assign(epoch, p.next) {
-		p.saveEpochs()
+		p.epochsChanged = true
 	}
 }
 
@@ -166,6 +169,10 @@ func (j *epochJob) Deliver(*reactor.Core) {
 		p.store.note("leader-epoch-checkpoint of %s could not be written: %v", &p.id, j.err)
 	} else if p.epochsChanged && p.state != gone {
 		p.saveEpochs()
+	}
+	if p.syncing.held && !p.savingEpochs {
+		p.syncing.held = false
+		p.syncNext()
 	}
 	p.quieted()
 }

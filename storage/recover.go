@@ -260,7 +260,7 @@ func (op *opening) loadEpochs() error {
 		}
 		op.report.note("leader-epoch-checkpoint is made again from the log: %v", err)
 	}
-	op.p.epochsChanged = true
+	op.p.epochsLost = true
 	for _, base := range op.files.logs {
 		if err := op.readEpochs(base); err != nil {
 			return err

@@ -117,7 +117,7 @@ func (s *Store) Adopt(p *Partition) {
 	p.store = s
 	p.listed = len(s.partitions)
 	s.partitions = append(s.partitions, p)
-	if p.epochsChanged {
+	if p.epochsLost {
 		p.saveEpochs()
 	}
 	if !s.expiry.Armed() {

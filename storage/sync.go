@@ -20,6 +20,7 @@ type syncing struct {
 	waiting  appendList // written, not yet answered: the first that must wait for an fsync and all behind it
 	target   int64
 	running  bool
+	held     bool     // running, until leader-epoch-checkpoint is written
 	segment  *segment // being synced
 	end      int64    // what is durable once that has succeeded
 	bytes    int64    // of the segment, likewise
@@ -62,10 +63,17 @@ func (p *Partition) syncNext() {
 	i := p.segmentFor(p.offsets.RecoveryPoint)
 	s := p.segments[i]
 	y.segment, y.end = s, p.endOf(i)
-	if p.fresh || s.unnamed || s.unsettled {
+	if p.savingEpochs {
+		y.held = true // one writer of leader-epoch-checkpoint at a time; its end goes on here
+		return
+	}
+	if p.fresh || s.unnamed || s.unsettled || p.epochsChanged {
 		j := &settleJob{p: p, segment: s, dir: p.dir, fresh: p.fresh, settled: !s.unsettled, end: y.end}
 		if s.aborts.unwritten && s.unsettled {
 			j.aborted = s.aborts.list[:len(s.aborts.list):len(s.aborts.list)]
+		}
+		if p.epochsChanged {
+			p.epochsChanged, j.epochs = false, p.epochs.encode()
 		}
 		p.store.core.Offload(j)
 		return
@@ -144,7 +152,7 @@ func (p *Partition) refuseUnsynced() {
 }
 
 // settleJob makes durable what belongs to a segment beside its .log: names, indexes, and the
-// producers' snapshot at its end.
+// producers' snapshot at its end, and the leader epochs so far.
 type settleJob struct {
 	p              *Partition
 	segment        *segment
@@ -152,6 +160,7 @@ type settleJob struct {
 	end            int64
 	fresh, settled bool
 	aborted        []abortedTxn // that the .txnindex does not have yet
+	epochs         []byte       // nil: the file is as it should be
 	err            error
 }
 
@@ -173,7 +182,11 @@ func (j *settleJob) Work(k kernel) reactor.Message {
 			syncFile(k, j.dir+"/"+epochCheckpointName),
 			k.SyncDir(parent))
 	}
-	j.err = errors.Join(j.err, k.SyncDir(j.dir))
+	if j.epochs != nil {
+		j.err = errors.Join(j.err, replaceFile(k, j.dir+"/"+epochCheckpointName, j.epochs)) // syncs the directory
+	} else {
+		j.err = errors.Join(j.err, k.SyncDir(j.dir))
+	}
 	return j
 }
 

@@ -132,6 +132,9 @@ func (op *opening) trustActive(s *segment) error {
 		if h.MaxTimestamp() > a.maxTimestamp {
 			a.maxTimestamp, a.maxRelative = h.MaxTimestamp(), int32(h.LastOffset()-s.base)
 		}
+		if pos == 0 {
+			a.firstTimestamp = h.MaxTimestamp()
+		}
 		next, end = h.NextOffset(), pos+batchBytes(h)
 		return nil
 	})
@@ -145,8 +148,10 @@ func (op *opening) trustActive(s *segment) error {
 		return fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(last.time.relative))
 	}
 	a.sinceEntry = s.size - from
-	if a.firstTimestamp, err = op.firstTimestamp(s); err != nil {
-		return err
+	if from > 0 {
+		if a.firstTimestamp, err = op.firstTimestamp(s); err != nil {
+			return err
+		}
 	}
 	op.p.active, op.p.next = a, next
 	return nil
@@ -226,7 +231,7 @@ func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
 		}
 		a.add(position, len(b), int32(b.LastOffset()-s.base), b.MaxTimestamp(), op.p.config.IndexIntervalBytes)
 		if op.p.epochs.assignSeen(b.LeaderEpoch(), b.BaseOffset()) {
-			op.p.epochsChanged = true
+			op.p.epochsLost = true
 		}
 		position += int64(len(b))
 		next = b.NextOffset()
