@@ -55,14 +55,15 @@ levels:
 
 # Cores share nothing but mailboxes, helpers and counters: there the detector means something. It needs cgo, so gcc.
 race:
-	CGO_ENABLED=1 go test -race -short ./reactor ./storage ./internal/broker
+	CGO_ENABLED=1 go test -race -short ./reactor ./storage ./internal/broker ./internal/metrics
 	CGO_ENABLED=1 SLIPSTREAM_BUILD_FLAGS=-race go test -count=1 -run 'TestPipelining|TestBadInputDisturbsNobody' ./internal/clients
 
-# What is generated: docs/settings.md, from the registry of settings, and the BPF objects (needs clang-14 and llvm-14).
+# What is generated: docs/settings.md, from the registry of settings, docs/metrics.md, from the table of metrics, and the BPF objects (needs clang-14 and llvm-14).
 # make test fails when they are stale.
 generate:
 	go generate ./ebpf
 	go test -count=1 -run 'TestSettingsDocument' ./internal/config -update
+	go test -count=1 -run 'TestMetricsDocument' ./internal/metrics -update
 
 # The main job on real input, shown.
 demo: build

@@ -13,7 +13,7 @@ const (
 	// shareLimit: scrapes that come so soon after another see the same figures.
 	shareLimit = 100 * time.Millisecond
 	// firstRoom is how many partitions and topics a core is asked to tell at first.
-	firstRoom = 1024
+	firstRoom = 256
 )
 
 // coreState is what is known of one core. At any time its snapshots are with
