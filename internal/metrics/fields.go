@@ -173,6 +173,7 @@ var storeHelp = map[string]string{
 	"Rolls":             "Segments begun.",
 	"Preallocations":    "Times that disk blocks were reserved ahead of the writer.",
 	"Lookups":           "Plans that a helper had to make, because they needed the disk.",
+	"AbortedLookups":    "Reads of .txnindex files.",
 	"BadIndexEntries":   "Index entries that did not fit the log.",
 	"AbortedLookups":    "Reads of .txnindex files for consumers that read committed records only.",
 	"DirtyBytes":        "Bytes written and neither written behind nor synced.",
