@@ -175,7 +175,6 @@ var storeHelp = map[string]string{
 	"Lookups":           "Plans that a helper had to make, because they needed the disk.",
 	"AbortedLookups":    "Reads of .txnindex files.",
 	"BadIndexEntries":   "Index entries that did not fit the log.",
-	"AbortedLookups":    "Reads of .txnindex files for consumers that read committed records only.",
 	"DirtyBytes":        "Bytes written and neither written behind nor synced.",
 	"WritebackBytes":    "Bytes given to the disk ahead of any fsync.",
 	"WritebackSteps":    "Requests that did so.",
