@@ -8,7 +8,7 @@ import (
 
 // broker starts slipstream for this scenario, stopped when the scenario ends.
 func (s *scene) broker(args ...string) (*contender, error) {
-	sv, err := s.r.startBroker(filepath.Join(s.dir, "slipstream"), nil, args...)
+	sv, err := s.r.startCounted(filepath.Join(s.dir, "slipstream"), nil, args...)
 	if err != nil {
 		return nil, err
 	}

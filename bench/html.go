@@ -84,6 +84,9 @@ func (f figure) Spread() string {
 	return fmt.Sprintf("%s–%s", digits(slices.Min(f.Rounds)), digits(slices.Max(f.Rounds)))
 }
 
+// Counted are slipstream's own counters in words.
+func (l load) Counted() string { return l.Counters.inWords() }
+
 // Tally counts the goals.
 func (found *report) Tally() (t struct{ Met, Missed, Doubt int }) {
 	for _, s := range found.Scenes {

@@ -39,6 +39,7 @@ type measurement struct {
 	bytes   int64
 	lost    int64 // operations that were not answered in time
 	extra   map[string]float64
+	counted counters // what slipstream counted meanwhile
 
 	seconds   float64
 	serverCPU float64 // seconds of user and system time
@@ -99,6 +100,7 @@ func (s *scene) interleave(what string, rounds int, contenders []*contender, w w
 func measure(c *contender, round int, w work) (*measurement, error) {
 	c.server.resume()
 	defer c.server.pause()
+	counted := c.server.counters()
 	cpu, own, begun := c.server.cpuSeconds(), ownCPUSeconds(), nanotime()
 	m, err := w(c, round)
 	if err != nil {
@@ -108,6 +110,7 @@ func measure(c *contender, round int, w work) (*measurement, error) {
 		m.seconds = float64(nanotime()-begun) / 1e9
 	}
 	m.serverCPU, m.loadCPU = c.server.cpuSeconds()-cpu, ownCPUSeconds()-own
+	m.counted = c.server.counters().since(counted)
 	return m, nil
 }
 

@@ -87,7 +87,8 @@ func onThread() func() {
 	runtime.LockOSThread()
 	tid := unix.Gettid()
 	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	unix.Setpriority(unix.PRIO_PROCESS, tid, -10)
+	nice := niceness(tid)
+	unix.Setpriority(unix.PRIO_PROCESS, tid, min(nice, -10))
 	var before unix.CPUSet
 	unix.SchedGetaffinity(tid, &before)
 	if placed != nil {
@@ -95,8 +96,17 @@ func onThread() func() {
 	}
 	return func() {
 		unix.SchedSetaffinity(tid, &before)
-		unix.Setpriority(unix.PRIO_PROCESS, tid, 0)
+		unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
 		unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
 		runtime.UnlockOSThread()
 	}
+}
+
+// niceness is a thread's, from -20 to 19; the system call adds 20 the other way round.
+func niceness(tid int) int {
+	v, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+	if err != nil {
+		return 0
+	}
+	return 20 - v
 }

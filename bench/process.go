@@ -22,12 +22,13 @@ import (
 
 // server is a process under measurement, listening on a loopback port.
 type server struct {
-	cmd    *exec.Cmd
-	port   int
-	dir    string        // its data
-	ready  time.Duration // from exec to readiness
-	said   *tail         // the end of what it wrote to standard error
-	paused bool
+	cmd     *exec.Cmd
+	port    int
+	dir     string        // its data
+	ready   time.Duration // from exec to readiness
+	said    *tail         // the end of what it wrote to standard error
+	metrics int           // the port of its counters, 0 if it shows none
+	paused  bool
 }
 
 // deathSignal makes a server end with the bench. It is bound to the thread that
@@ -56,6 +57,27 @@ func startRaw(args ...string) (*server, error) {
 }
 
 var listening = regexp.MustCompile(`listening on \S*:(\d+)`)
+
+// startCounted is startBroker with the broker's counters to be read.
+func (r *run) startCounted(dir string, group *memoryCgroup, args ...string) (*server, error) {
+	flags, port, err := metricsFlag()
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.startBroker(dir, group, append(flags, args...)...)
+	if err == nil {
+		s.metrics = port
+	}
+	return s, err
+}
+
+// counters are the process's, as far as it shows any.
+func (s *server) counters() counters {
+	if s == nil {
+		return nil
+	}
+	return scrape(s.metrics)
+}
 
 // startBroker runs slipstream on a data directory, in a memory cgroup if there is one.
 func (r *run) startBroker(dir string, group *memoryCgroup, args ...string) (*server, error) {

@@ -86,7 +86,7 @@ func (s *scene) lagSide(who role) (*lagSide, error) {
 	limit := int64(lagCacheBytes * s.r.scale)
 	if who == ours {
 		limit += lagArenaBytes
-		sv, err := s.r.startBroker(filepath.Join(s.dir, "slipstream"), group)
+		sv, err := s.r.startCounted(filepath.Join(s.dir, "slipstream"), group)
 		if err != nil {
 			return side, err
 		}

@@ -10,10 +10,11 @@ import (
 // one with 1,000 segments, and the memory of an idle broker.
 func startUp(s *scene) error {
 	full := filepath.Join(s.dir, "slipstream")
-	c, err := s.broker()
+	sv, err := s.r.startBroker(full, nil)
 	if err != nil {
 		return err
 	}
+	c := &contender{name: "slipstream", role: ours, server: sv}
 	time.Sleep(time.Second)
 	s.alone("idle resident memory", "MB", series{all: c.server.residentMB()}, atMost(64))
 	if s.r.peer {

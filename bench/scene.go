@@ -42,11 +42,16 @@ type load struct {
 	Late      *summary `json:"generatorLateMicros,omitempty"`
 	ServerCPU float64  `json:"serverCPUSeconds"`
 	LoadCPU   float64  `json:"generatorCPUSeconds"`
+	Counters  counters `json:"counters,omitempty"` // slipstream's own
 }
 
 func (s *scene) keep(t *trial) {
 	if len(t.rounds) == 0 {
 		return
+	}
+	counted := counters{}
+	for _, m := range t.rounds {
+		counted.add(m.counted)
 	}
 	s.Loads = append(s.Loads, load{
 		What: t.what, Contender: t.c.name, Rounds: len(t.rounds),
@@ -59,6 +64,7 @@ func (s *scene) keep(t *trial) {
 		Late:      t.merged(lateOf).summary(false),
 		ServerCPU: t.sum(serverCPU),
 		LoadCPU:   t.sum(func(m *measurement) float64 { return m.loadCPU }),
+		Counters:  counted,
 	})
 }
 
