@@ -66,8 +66,6 @@ type Counters struct {
 	BytesReceived uint64
 	BytesSent     uint64 // file bytes included
 	FileBytesSent uint64
-	Relays        uint64 // pieces of received blocks sent on to other connections
-	RelayedBytes  uint64 // in these
 	RelaysMissed  uint64 // pieces that a socket did not take at once: they left from their file
 	TailMisses    uint64 // stretches near the end of a log that were not in the page cache
 

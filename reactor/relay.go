@@ -108,8 +108,6 @@ func (c *Conn) countRelayed(n int) {
 	for s := c.send.first; s != nil && n > 0; s = s.next {
 		if s.relayed != nil {
 			c.Core.CountRung(RungRelay, min(n, s.n))
-			c.Core.Stats.Relays++
-			c.Core.Stats.RelayedBytes += uint64(min(n, s.n))
 		}
 		n -= s.n
 	}

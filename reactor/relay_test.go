@@ -140,8 +140,8 @@ func TestRelay(t *testing.T) {
 				}
 			}
 			want := uint64(subscribers * rounds * size)
-			if st := s.stats(0); st.RelayedBytes+st.FileBytesSent != want || st.RelayedBytes < want*9/10 {
-				t.Errorf("%d bytes of %d were relayed, %d left from the file", st.RelayedBytes, want, st.FileBytesSent)
+			if st := s.stats(0); st.Rungs[RungRelay].Bytes+st.FileBytesSent != want || st.Rungs[RungRelay].Bytes < want*9/10 {
+				t.Errorf("%d bytes of %d were relayed, %d left from the file", st.Rungs[RungRelay].Bytes, want, st.FileBytesSent)
 			}
 			if refs := svc.file.refs.Load(); refs != 0 {
 				t.Errorf("%d references to the file are left", refs)
@@ -175,8 +175,8 @@ func TestRelayToThoseWhoDoNotRead(t *testing.T) {
 			s.eventually(0, "all wait again", func(*Core) bool { return len(svc.waiting) == subscribers || i == rounds-1 })
 		}
 		s.on(0, func(c *Core) {
-			if c.Stats.RelaysMissed == 0 || c.Stats.RelayedBytes == 0 {
-				t.Errorf("%d bytes were relayed, %d pieces were not", c.Stats.RelayedBytes, c.Stats.RelaysMissed)
+			if c.Stats.RelaysMissed == 0 || c.Stats.Rungs[RungRelay].Bytes == 0 {
+				t.Errorf("%d bytes were relayed, %d pieces were not", c.Stats.Rungs[RungRelay].Bytes, c.Stats.RelaysMissed)
 			}
 			for _, conn := range c.conns {
 				for seg := conn.send.first; seg != nil; seg = seg.next {
@@ -232,7 +232,7 @@ func TestRelayInOrder(t *testing.T) {
 	if err := svc.readRelayed(c, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	if st := s.stats(0); st.RelaysMissed != 2 || st.FileBytesSent != 3000 || st.RelayedBytes != 0 {
-		t.Errorf("missed %d pieces, %d bytes left from the file, %d relayed", st.RelaysMissed, st.FileBytesSent, st.RelayedBytes)
+	if st := s.stats(0); st.RelaysMissed != 2 || st.FileBytesSent != 3000 || st.Rungs[RungRelay].Bytes != 0 {
+		t.Errorf("missed %d pieces, %d bytes left from the file, %d relayed", st.RelaysMissed, st.FileBytesSent, st.Rungs[RungRelay].Bytes)
 	}
 }

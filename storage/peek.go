@@ -57,6 +57,9 @@ func (m *memorySource) head(position int64) ([]byte, outcome) {
 	if o != present {
 		return nil, o
 	}
+	if b := m.store.core.ColdBytes(f, position); len(b) >= batchHeadBytes {
+		return b, present
+	}
 	w.segment = nil
 	got, o := m.read(f, w.bytes[:n], position)
 	switch {

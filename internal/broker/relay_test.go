@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"slipstream/reactor"
 	"slipstream/storage"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -98,7 +99,7 @@ func TestFanOut(t *testing.T) {
 				if size == storage.RelayBytes || cores > 1 {
 					want = 0
 				}
-				if got := counters.Relays; cores == 1 && (got > want || got < want*9/10) {
+				if got := counters.Rungs[reactor.RungRelay].Stretches; cores == 1 && (got > want || got < want*9/10) {
 					t.Errorf("%d batches were relayed, want %d", got, want)
 				}
 			})
@@ -137,9 +138,9 @@ func TestConsumersThatDoNotRead(t *testing.T) {
 		}
 	}
 	counters, _ := b.figures(0)
-	if counters.Relays < silent*rounds/2 || counters.AllocationsRefused > 0 || counters.ConnectionsStarved > 0 {
+	if counters.Rungs[reactor.RungRelay].Stretches < silent*rounds/2 || counters.AllocationsRefused > 0 || counters.ConnectionsStarved > 0 {
 		t.Errorf("%d batches were relayed, %d allocations refused, %d connections starved",
-			counters.Relays, counters.AllocationsRefused, counters.ConnectionsStarved)
+			counters.Rungs[reactor.RungRelay].Stretches, counters.AllocationsRefused, counters.ConnectionsStarved)
 	}
 }
 

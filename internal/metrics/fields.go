@@ -101,8 +101,6 @@ var counterHelp = map[string]string{
 	"RequestsOpen":       "Requests being handled.",
 	"BytesReceived":      "Bytes received from clients.",
 	"BytesSent":          "Bytes sent to clients, those of files included.",
-	"Relays":             "Pieces of received blocks sent on to consumers in the turn that appended them.",
-	"RelayedBytes":       "Bytes of those.",
 	"RelaysMissed":       "Pieces that a socket did not take at once: they left from their file.",
 	"FileBytesSent":      "Bytes of log files sent to clients without a copy.",
 	"ColdBytes":          "Bytes read from the disk for fetches, or ahead of them, by the cold lane.",

@@ -10,6 +10,7 @@ import (
 
 	"slipstream/internal/broker"
 	"slipstream/internal/sim"
+	"slipstream/reactor"
 )
 
 // run is one seed's story.
@@ -279,7 +280,7 @@ func (r *run) countWays() error {
 			return err
 		}
 		r.lookups += int(s.Storage.Lookups)
-		r.relays += int(s.Counters.Relays)
+		r.relays += int(s.Counters.Rungs[reactor.RungRelay].Stretches)
 	}
 	return nil
 }
