@@ -234,6 +234,9 @@ func (x *txnRig) outcomes() (first map[txnKey]int64, end map[txnKey]txnWrite) {
 // aborted are the aborted transactions of [from, upTo), in order.
 func (x *txnRig) aborted(from, upTo int64) []AbortedTransaction {
 	var out []AbortedTransaction
+	if from >= upTo {
+		return nil
+	}
 	first, end := x.outcomes()
 	for k, m := range end {
 		if at, ok := first[k]; ok && !m.commit && m.first >= from && at < upTo {

@@ -135,7 +135,7 @@ func (p *Partition) AbortedTransactions(from, upTo int64, dst []AbortedTransacti
 		}
 		return append(dst, l.found...), nil, l.err
 	}
-	if len(p.txns.aborting) == 0 {
+	if len(p.txns.aborting) == 0 || from >= upTo {
 		return dst, nil, nil
 	}
 	base := p.segments[p.segmentFor(from)].base

@@ -56,8 +56,8 @@ func (c *Coordinator) answer(nowMillis int64, t *transaction, a answer) {
 	case toEndTxnWithNext:
 		r.ProducerID, r.ProducerEpoch = t.to.producerID, t.to.producerEpoch
 	}
-	if (a.kind == toEndTxn || a.kind == toEndTxnWithNext) && c.Config.SettleMillis > 0 {
-		t.held, t.heldUntil = &r, nowMillis+c.Config.SettleMillis
+	if (a.kind == toEndTxn || a.kind == toEndTxnWithNext) && c.config.SettleMillis > 0 {
+		t.held, t.heldUntil = &r, nowMillis+c.config.SettleMillis
 		return
 	}
 	c.respond(r)

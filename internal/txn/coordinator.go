@@ -6,7 +6,7 @@ import (
 	"slipstream/protocol"
 )
 
-// Config are a coordinator's settings. All of them may be changed while it runs.
+// Config are a coordinator's settings.
 type Config struct {
 	MaxTimeoutMillis int32 // transaction.max.timeout.ms: the longest timeout that a client may ask for
 	ExpirationMillis int64 // transactional.id.expiration.ms: an id without transactions is forgotten after it
@@ -33,9 +33,9 @@ const ticked = 64
 // used by one core at a time. Strings that it is given must not change or be
 // reused: it keeps them.
 type Coordinator struct {
-	Config Config
-	Stats  Stats
+	Stats Stats
 
+	config Config
 	epoch  int32 // of the leader: it is in every marker
 	loaded bool
 	byID   map[string]*transaction
@@ -154,7 +154,15 @@ const (
 // New makes the coordinator of a partition that is led at an epoch. It answers
 // COORDINATOR_LOAD_IN_PROGRESS until Loaded.
 func New(config Config, leaderEpoch int32) *Coordinator {
-	return &Coordinator{Config: config, epoch: leaderEpoch, byID: map[string]*transaction{}, inFlight: map[uint64][]*transaction{}}
+	return &Coordinator{config: config, epoch: leaderEpoch, byID: map[string]*transaction{}, inFlight: map[uint64][]*transaction{}}
+}
+
+// SetConfig changes the settings. It takes time for all transactional ids.
+func (c *Coordinator) SetConfig(config Config) {
+	c.config = config
+	for _, t := range c.all {
+		c.schedule(t)
+	}
 }
 
 // Epoch is the leader epoch, which the partition's markers carry.
@@ -271,7 +279,7 @@ func (c *Coordinator) write(nowMillis int64, t *transaction, to meta, a answer) 
 	valueAt := len(o.bytes)
 	r := Record{TimestampMillis: nowMillis}
 	if to.state != Dead {
-		o.bytes = to.appendValue(o.bytes, min(c.Config.Version, recordValueVersion))
+		o.bytes = to.appendValue(o.bytes, min(c.config.Version, recordValueVersion))
 		r.Value = o.bytes[valueAt:len(o.bytes):len(o.bytes)]
 	}
 	r.Key = o.bytes[keyAt:valueAt:valueAt]

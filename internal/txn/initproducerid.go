@@ -59,7 +59,7 @@ func (c *Coordinator) refusesInit(r *InitProducerID) protocol.ErrorCode {
 	switch {
 	case (r.ProducerID == -1) != (r.ProducerEpoch == -1), r.TransactionalID == "":
 		return protocol.INVALID_REQUEST
-	case r.TimeoutMillis <= 0 || r.TimeoutMillis > c.Config.MaxTimeoutMillis:
+	case r.TimeoutMillis <= 0 || r.TimeoutMillis > c.config.MaxTimeoutMillis:
 		return protocol.INVALID_TRANSACTION_TIMEOUT
 	case !c.loaded:
 		return protocol.COORDINATOR_LOAD_IN_PROGRESS
@@ -115,7 +115,7 @@ func (t *transaction) next(s State, nowMillis int64) meta {
 // fence aborts t's transaction in the coordinator's own name, with an epoch that the producer does not have. It
 // returns false if that has to wait for a producer id, and then goes on.
 func (c *Coordinator) fence(nowMillis int64, t *transaction, a answer, then again) bool {
-	if c.Config.Version >= 2 {
+	if c.config.Version >= 2 {
 		return c.end(nowMillis, t, ending{PrepareAbort, 2, false}, a, then)
 	}
 	if !t.failedFence && t.producerEpoch < math.MaxInt16 {

@@ -343,7 +343,7 @@ var storyCommands = map[string]func(n *node, w []string){
 	"no-ids": func(n *node, w []string) { n.c.RefuseProducerIDs(n.now, parseCode(n.t, w[1])) },
 	// restart: the coordinator is lost, its log is not
 	"restart": func(n *node, w []string) {
-		n.start(n.c.Config)
+		n.start(n.c.config)
 		n.answers = map[string]func(Response) kmsg.Response{}
 		n.say("coordinator epoch %d", n.epoch)
 	},
@@ -352,17 +352,19 @@ var storyCommands = map[string]func(n *node, w []string){
 	// set NAME=N: settings
 	"set": func(n *node, w []string) {
 		_, opts := options(w[1:])
+		config := n.c.config
+		defer func() { n.c.SetConfig(config) }()
 		for _, name := range slices.Sorted(maps.Keys(opts)) {
 			v := int64(atoi(n.t, opts[name]))
 			switch name {
 			case "version":
-				n.c.Config.Version = int16(v)
+				config.Version = int16(v)
 			case "expiration":
-				n.c.Config.ExpirationMillis = v
+				config.ExpirationMillis = v
 			case "settle":
-				n.c.Config.SettleMillis = v
+				config.SettleMillis = v
 			case "max-timeout":
-				n.c.Config.MaxTimeoutMillis = int32(v)
+				config.MaxTimeoutMillis = int32(v)
 			default:
 				n.t.Fatalf("no setting %q", name)
 			}

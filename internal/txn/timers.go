@@ -77,7 +77,7 @@ func (c *Coordinator) dueAt(t *transaction) int64 {
 	case t.state == Ongoing && t.timeoutMillis != noTimeout:
 		at = max(t.startMillis+int64(t.timeoutMillis)+1, t.notBefore)
 	case t.state.quiet():
-		at = max(t.updateMillis+c.Config.ExpirationMillis, t.notBefore)
+		at = max(t.updateMillis+c.config.ExpirationMillis, t.notBefore)
 	}
 	if t.held != nil {
 		at = min(at, t.heldUntil)
