@@ -134,15 +134,14 @@ func (c *Conn) sendCold(s *segment, n int) (int, syscall.Errno) {
 	if step == nil {
 		if step = l.demand(stream, s); step == nil {
 			l.hungry.push(c)
+			c.awaitDisk()
 			return 0, waits
 		}
 	}
 	if step.state != stepReady {
 		c.awaitStep(step)
+		c.awaitDisk()
 		return 0, waits
-	}
-	if c.send.cold.step == step {
-		c.spent(StageRead)
 	}
 	from := int(s.off - step.base)
 	n = min(n, s.n, step.fill-from)

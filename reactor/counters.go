@@ -14,14 +14,14 @@ type Gauges struct {
 	MailWaiting     int // messages from other cores not yet delivered
 	MailSpilled     int // messages to other cores that found no room yet
 	JobsOpen        int // offloaded and not yet completed
-	JobsSpilled     int // of these, found the helpers full
+	JobsWaiting     int // of these, found the helpers full
 }
 
 // Gauges tells what the core holds now. It is called on the core.
 func (c *Core) Gauges() Gauges {
 	g := Gauges{
 		ArenaBytes: c.Arena.inUse, ArenaMapped: c.Arena.mapped, ArenaLimit: c.Arena.limit, ArenaPeak: c.Arena.peak,
-		OpsInFlight: c.ops.inFlight, MailSpilled: c.spilled, JobsOpen: c.jobs, JobsSpilled: c.jobSpill.len(),
+		OpsInFlight: c.ops.inFlight, MailSpilled: c.spilled, JobsOpen: c.jobs, JobsWaiting: c.jobSpill.len(),
 	}
 	if c.provided != nil {
 		g.BuffersProvided, g.BuffersAtHome = len(c.provided.blocks), c.provided.home

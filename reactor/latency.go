@@ -128,20 +128,29 @@ func (c *Core) record(r *Request) {
 	h.Total.Observe(total)
 }
 
-// offer notes that the oldest response of the connection is the socket's next.
+// offer notes that the oldest response of the connection is the socket's next, and
+// has its bytes if it had to wait for the disk to bring them.
 func (c *Conn) offer() {
-	if r := c.send.head; r != nil && !r.offered {
+	r := c.send.head
+	if r == nil {
+		return
+	}
+	if !r.offered {
 		r.offered = true
 		r.times.to(StageResponseQueue, c.Core.Clock)
 	}
+	if c.send.onDisk {
+		c.send.onDisk = false
+		r.times.to(StageRead, c.Core.Clock)
+	}
 }
 
-// spent puts the time until now to a stage of the response that is the socket's
-// next: what it is waiting for while it is not being sent.
-func (c *Conn) spent(s Stage) {
-	c.offer()
+// awaitDisk notes that the response that is the socket's next waits for the disk,
+// until the connection is next offered to the socket.
+func (c *Conn) awaitDisk() {
+	c.send.onDisk = true
 	if r := c.send.head; r != nil {
-		r.times.to(s, c.Core.Clock)
+		r.times.to(StageResponseSend, c.Core.Clock)
 	}
 }
 

@@ -35,6 +35,7 @@ type sendState struct {
 	header      *Block   // the msghdr and iovecs of the send in flight
 	inRing      bool     // it is a send: the kernel reads the segments
 	large       bool     // the last response sent from was a large one
+	onDisk      bool     // it waits for the disk
 	cold        coldWait
 	bulk        *bulkMove // the splices under way, or the pipe that waits for room
 }

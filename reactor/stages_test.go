@@ -26,11 +26,12 @@ type stageRig struct {
 	addr  string
 }
 
-func newStageRig(t *testing.T, level ring.Level, svc Service) *stageRig {
+func newStageRig(t *testing.T, cfg Config, svc Service) *stageRig {
 	t.Helper()
 	runtime.LockOSThread() // a ring belongs to a thread
 	k := &handClock{ring.NewLinux(), 1e9}
-	core := NewCore(Config{Kernel: k, Level: level, Limits: Limits{ArenaBytes: 64 << 20}}, svc)
+	cfg.Kernel, cfg.Limits = k, Limits{ArenaBytes: 64 << 20, BulkBytes: 256 << 10}
+	core := NewCore(cfg, svc)
 	fd, bound, err := k.Listen(anyPort, 16, false)
 	if err != nil {
 		t.Fatal(err)
@@ -259,18 +260,16 @@ func TestStages(t *testing.T) {
 		for _, s := range stories {
 			t.Run(s.name, func(t *testing.T) {
 				h := newHolder(s.how)
-				s.tell(newStageRig(t, level, h), h)
+				s.tell(newStageRig(t, Config{Level: level}, h), h)
 			})
 		}
 	})
 }
 
-// TestStagesOfFiles: a response of file ranges to a client that reads slowly.
-func TestStagesOfFiles(t *testing.T) {
-	const ms = int64(1e6)
-	file := newTestFile(t, 32<<20)
-	h := newHolder(Next)
-	r := newStageRig(t, ring.LevelAuto, h)
+// askForFile makes a request whose response is a header and all of a file, and one
+// behind it whose response is ready.
+func (r *stageRig) askForFile(h *holder, file *testFile) net.Conn {
+	r.t.Helper()
 	c := r.dial()
 	r.write(c, append(frame(1, 100), frame(2, 100)...))
 	r.until("dispatched", func() bool { return len(h.kept) == 2 })
@@ -279,19 +278,63 @@ func TestStagesOfFiles(t *testing.T) {
 	b := r.core.Arena.Alloc(100)
 	q.AddBlock(b, 0, 100)
 	file.refs.Add(1)
-	q.AddFile(file, 0, 32<<20, 0, false)
+	q.AddFile(file, 0, len(file.data), 0, false)
 	q.Finish()
 	h.finish(0, 10)
-	r.until("the socket is full", func() bool { return r.core.Stats.SendsBlocked > 0 })
-	r.pass(8 * ms)
-	go io.Copy(io.Discard, c)
-	r.recorded(1, 2, map[Stage]int64{StageResponseSend: 8 * ms, StageResponseQueue: 8 * ms})
+	return c
+}
+
+// TestStagesOfFiles: a response from a file to a client that reads slowly, by each
+// rung; and one whose file has to be read from the disk.
+func TestStagesOfFiles(t *testing.T) {
+	const ms = int64(1e6)
+	file := newTestFile(t, 32<<20)
+	for _, rung := range []Rung{RungHot, RungBulk} {
+		t.Run(rung.String()+", read slowly", func(t *testing.T) {
+			h := newHolder(Next)
+			r := newStageRig(t, Config{Rung: rung}, h)
+			c := r.askForFile(h, file)
+			for range 50 {
+				r.core.Turn(false)
+				time.Sleep(100 * time.Microsecond)
+			}
+			if left := r.core.Stats.BytesSent; left == 0 || left > 31<<20 {
+				t.Fatalf("the socket took %d bytes", left)
+			}
+			r.pass(8 * ms)
+			go io.Copy(io.Discard, c)
+			r.recorded(1, 2, map[Stage]int64{StageResponseSend: 8 * ms, StageResponseQueue: 8 * ms})
+		})
+	}
+	t.Run("cold, from a slow disk", func(t *testing.T) {
+		small := newTestFile(t, 3<<20)
+		small.drop(t)
+		h := newHolder(Next)
+		r := newStageRig(t, Config{Rung: RungCold}, h)
+		c := r.askForFile(h, small)
+		r.core.Turn(false)
+		if r.core.Stats.ColdWaits == 0 {
+			t.Fatal("it does not wait for the disk")
+		}
+		r.pass(5 * ms)
+		go io.Copy(io.Discard, c)
+		r.recorded(1, 2, map[Stage]int64{StageRead: 5 * ms, StageResponseQueue: 5 * ms})
+	})
+	t.Run("cold, read slowly", func(t *testing.T) {
+		h := newHolder(Next)
+		r := newStageRig(t, Config{Rung: RungCold}, h)
+		c := r.askForFile(h, file)
+		r.until("the socket is full", func() bool { return r.core.Stats.SendsBlocked > 0 })
+		r.pass(8 * ms)
+		go io.Copy(io.Discard, c)
+		r.recorded(1, 2, map[Stage]int64{StageResponseSend: 8 * ms, StageResponseQueue: 8 * ms})
+	})
 }
 
 // TestDroppedResponsesAreNotTimed: a response that nobody got has no time to send.
 func TestDroppedResponsesAreNotTimed(t *testing.T) {
 	h := newHolder(Next)
-	r := newStageRig(t, ring.LevelAuto, h)
+	r := newStageRig(t, Config{}, h)
 	c := r.dial()
 	r.write(c, append(frame(1, 100), frame(2, 100)...))
 	r.until("dispatched", func() bool { return len(h.kept) == 2 })
@@ -307,7 +350,7 @@ func TestDroppedResponsesAreNotTimed(t *testing.T) {
 // TestIdleTimeIsCounted: parked, spinning and busy time are told apart.
 func TestIdleTimeIsCounted(t *testing.T) {
 	h := newHolder(Hold)
-	r := newStageRig(t, ring.LevelAuto, h)
+	r := newStageRig(t, Config{}, h)
 	c := r.dial()
 	r.until("settled", func() bool { return !r.core.Turn(false) })
 	before, turns := r.core.Stats, r.core.TurnTimes

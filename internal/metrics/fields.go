@@ -159,7 +159,7 @@ var gaugeHelp = map[string]string{
 	"MailWaiting":     "Messages from other cores not yet delivered.",
 	"MailSpilled":     "Messages to other cores that found no room yet.",
 	"JobsOpen":        "Jobs given to helpers and not yet back.",
-	"JobsSpilled":     "Of these, those that wait for room in the helpers' queue.",
+	"JobsWaiting":     "Of these, those that wait for room in the helpers' queue.",
 }
 
 var storeHelp = map[string]string{
