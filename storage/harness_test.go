@@ -208,9 +208,15 @@ func newRigOn(t testing.TB, k *faults, o StoreOptions) *rig {
 
 func newRigWith(t testing.TB, k *faults, o StoreOptions, observer reactor.CacheObserver) *rig {
 	t.Helper()
+	return newRigOver(t, k, k, o, observer)
+}
+
+// newRigOver starts a core over a kernel that hands on to k.
+func newRigOver(t testing.TB, over ring.Kernel, k *faults, o StoreOptions, observer reactor.CacheObserver) *rig {
+	t.Helper()
 	runtime.LockOSThread()
 	r := &rig{t: t, kernel: k}
-	r.core = reactor.NewCore(reactor.Config{Kernel: k, Helpers: &r.helpers, Observer: observer, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
+	r.core = reactor.NewCore(reactor.Config{Kernel: over, Helpers: &r.helpers, Observer: observer, Limits: reactor.Limits{ArenaBytes: 256 << 20}}, storeService{r})
 	o.Note = func(m string) { r.notes = append(r.notes, m) }
 	r.store = NewStore(r.core, o)
 	if err := r.core.Start(); err != nil {
