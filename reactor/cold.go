@@ -36,13 +36,14 @@ type coldLane struct {
 	core    *Core
 	steps   []coldStep // nil until the first stretch is cold
 	streams []coldStream
+	live    int       // streams in use
 	first   *coldStep // queued, in order
 	last    *coldStep
-	hungry  connList // connections that found every step wanted
-	freed   bool     // a step may be had again
-	reserve []byte   // the memory that there always is
-	lent    bool     // it is a step's
-	held    int      // steps with memory
+	hungry  connList  // connections that found every step wanted
+	drops   *coldDrop // free
+	reserve []byte    // the memory that there always is
+	lent    bool      // it is a step's
+	held    int       // steps with memory
 	reading int
 	plain   bool // the file system does not take RWF_DONTCACHE
 
@@ -93,7 +94,9 @@ func (l *coldLane) start() bool {
 
 // has tells whether the lane has, or is about to have, what a stretch is next to
 // send: then it is not for anyone else to read.
-func (l *coldLane) has(s *segment) bool { return l.held > 0 && l.find(s.file, s.off) != nil }
+func (l *coldLane) has(s *segment) bool {
+	return l.held > 0 && l.find(s.file, s.off) != nil || l.live > 0 && l.owns(s.file, s.off)
+}
 
 // find is the step that covers a place of a file.
 func (l *coldLane) find(f File, off int64) *coldStep {
@@ -168,24 +171,26 @@ func (l *coldLane) pump() {
 			l.readAhead(s)
 		}
 	}
-	if (l.held > 0 || l.following() > 0) && !l.tidy.Armed() {
+	if (l.held > 0 || l.live > 0) && !l.tidy.Armed() {
 		l.core.After(l.core.limits.ColdIdleNanos, &l.tidy, (*coldTidy)(l))
 	}
 	l.core.Stats.ColdReading, l.core.Stats.ColdHeldBytes = l.reading, l.held*stepBytes
 }
 
-// feed lets connections that found no step try again when there may be one.
+// feed lets connections that found no step try again, as many as there are steps
+// to be had.
 func (l *coldLane) feed() {
-	if !l.freed {
+	if l.hungry.head == nil {
 		return
 	}
-	l.freed = false
-	for range len(l.steps) {
-		conn := l.hungry.pop()
-		if conn == nil {
-			return
+	may := 0
+	for i := range l.steps {
+		if s := &l.steps[i]; s.idle() || s.state == stepFree && !l.memory.waiting {
+			may++
 		}
-		l.core.sending.push(conn)
+	}
+	for ; may > 0 && l.hungry.head != nil; may-- {
+		l.core.sending.push(l.hungry.pop())
 	}
 }
 
@@ -339,8 +344,40 @@ type coldPace coldLane
 // Fire has nothing to do.
 func (*coldPace) Fire(*Timer) {}
 
-// MemoryFreed implements MemoryHandler: connections that found no step try again.
-func (l *coldLane) MemoryFreed(*MemoryWaiter) {
-	l.core.Arena.Unwait(&l.memory)
-	l.freed = true
+// MemoryFreed implements MemoryHandler. That the core turns is enough.
+func (l *coldLane) MemoryFreed(*MemoryWaiter) { l.core.Arena.Unwait(&l.memory) }
+
+// coldDrop is pages being dropped, and holds the file open meanwhile: a worker looks
+// its descriptor up when it comes to it.
+type coldDrop struct {
+	lane *coldLane
+	file File
+	next *coldDrop
+}
+
+// drop takes those of n bytes' pages out of the page cache that are in it.
+func (l *coldLane) drop(f File, off int64, n int) {
+	if n <= 0 || l.core.Kernel.Absent(f.FD(), off, n) == n {
+		return
+	}
+	d := l.drops
+	if d == nil {
+		d = &coldDrop{lane: l}
+	}
+	sqe := l.core.Submit(d, 0)
+	if sqe == nil {
+		return // they stay: of no harm but that
+	}
+	l.drops, d.next = d.next, nil
+	f.Retain()
+	d.file = f
+	sqe.PrepFadvise(f.FD(), uint64(off), uint32(n), unix.FADV_DONTNEED)
+	l.core.Stats.ColdDropped += uint64(n)
+}
+
+// Complete takes the end of it.
+func (d *coldDrop) Complete(uint64, int32, uint32) {
+	d.file.Release()
+	d.file = nil
+	d.next, d.lane.drops = d.lane.drops, d
 }

@@ -31,12 +31,11 @@ type coldStep struct {
 	to      *Conn // who was sent from it last
 	used    int64 // when it was made, asked for or sent from last
 
-	ops       int
-	announced bool // slot and drops are set
+	announced bool // slot and brings are set
 	slot      int  // of the observer; 0: none
 	around    bool // it is read with RWF_DONTCACHE
 	again     int  // times that the read was put off
-	drops     [maxDrops]fileRange
+	brings    [maxBrings]fileRange
 	next      *coldStep // in the queue
 }
 
@@ -49,24 +48,12 @@ const (
 	stepReady
 )
 
-// fileRange is a run of pages that a read brings in.
-type fileRange struct {
-	off int64
-	n   int
-}
-
 const (
-	// maxDrops runs of pages are dropped behind one step; a step whose pages are
+	// maxBrings runs of pages are dropped behind one step; a step whose pages are
 	// resident here and there leaves the others.
-	maxDrops = 4
+	maxBrings = 4
 	// maxReadRetries is how often a read may be put off (EAGAIN, EINTR).
 	maxReadRetries = 100
-)
-
-// Tags of a step's ring requests.
-const (
-	opColdRead = iota
-	opColdDrop
 )
 
 // coldWait is a connection's place among a step's waiters.
@@ -84,14 +71,14 @@ func (s *coldStep) end() int64 {
 }
 
 // idle tells that the step is ready and nobody waits to be sent from it.
-func (s *coldStep) idle() bool { return s.state == stepReady && s.waiters == nil && s.ops == 0 }
+func (s *coldStep) idle() bool { return s.state == stepReady && s.waiters == nil }
 
 // take finds a step with memory: an unused one while the budget lasts, else one
 // that was sent whole; and, if it is demanded, at last the one used longest ago
 // that nobody waits for.
 func (l *coldLane) take(demanded bool) *coldStep {
 	for i := range l.steps {
-		if s := &l.steps[i]; s.state == stepFree && s.ops == 0 {
+		if s := &l.steps[i]; s.state == stepFree {
 			if s.allocate() {
 				return s
 			}
@@ -162,7 +149,6 @@ func (s *coldStep) free() {
 	}
 	s.clear()
 	s.lane.held--
-	s.lane.freed = true
 }
 
 // awaitStep makes the connection wait for a step.
@@ -195,7 +181,6 @@ func (c *Conn) leaveStep() {
 	} else {
 		w.step.waiters = w.next
 	}
-	w.step.lane.freed = true
 	*w = coldWait{}
 }
 
@@ -205,7 +190,6 @@ func (s *coldStep) sentTo(c *Conn, off, n int) {
 	s.used = l.core.Now
 	s.sentOff = max(s.sentOff, off)
 	s.sent += n
-	l.freed = true
 	if s.to != nil && s.to != c {
 		l.core.Stats.ColdStepsShared++
 	}
@@ -215,7 +199,7 @@ func (s *coldStep) sentTo(c *Conn, off, n int) {
 // read submits the first of the queue, which is this step.
 func (s *coldStep) read() bool {
 	l := s.lane
-	sqe := l.core.Submit(s, opColdRead)
+	sqe := l.core.Submit(s, 0)
 	if sqe == nil {
 		return false
 	}
@@ -231,7 +215,6 @@ func (s *coldStep) read() bool {
 	sqe.PrepRead2(s.file.FD(), unsafe.Pointer(&s.mem[s.fill]), uint32(n), uint64(s.base)+uint64(s.fill), flags)
 	sqe.Flags |= ring.SQEAsync
 	s.state = stepReading
-	s.ops++
 	l.reading++
 	if l.rate > 0 {
 		l.tokens -= int64(n)
@@ -239,30 +222,25 @@ func (s *coldStep) read() bool {
 	return true
 }
 
-// announce finds out which pages a read will bring in, and tells the observer of it.
+// announce notes which pages the read will bring in, and tells the observer of it.
 func (s *coldStep) announce() {
 	s.announced = true
 	l := s.lane
-	fd, at, end := s.file.FD(), s.base, s.base+int64(s.want)
-	for i := 0; i < maxDrops && at < end; i++ {
-		at += int64(l.core.Kernel.Resident(fd, at, int(end-at)))
-		if n := l.core.Kernel.Absent(fd, at, int(end-at)); n > 0 {
-			s.drops[i] = fileRange{at, n}
-			at += int64(n)
-		} else {
-			break
+	end, brings := s.base+int64(s.want), 0
+	if stream := l.streamFor(s); stream != nil {
+		stream.scan(s.base, end)
+		for _, run := range stream.absent[:stream.runs] {
+			if at, to := max(run.off, s.base), min(run.end(), end); at < to && brings < maxBrings {
+				s.brings[brings] = fileRange{at, int(to - at)}
+				brings++
+			}
 		}
 	}
 	s.slot = l.core.observed.begin(s.file, s.reader, s.base, s.want)
 }
 
-// Complete takes the end of a read, or of dropping pages behind it.
-func (s *coldStep) Complete(tag uint64, res int32, _ uint32) {
-	s.ops--
-	if tag == opColdDrop {
-		s.settled()
-		return
-	}
+// Complete takes the end of the read.
+func (s *coldStep) Complete(_ uint64, res int32, _ uint32) {
 	l := s.lane
 	l.reading--
 	switch errno := syscall.Errno(-res); {
@@ -295,7 +273,7 @@ func (s *coldStep) arrived() {
 	s.dropBehind()
 	l := s.lane
 	l.core.Stats.ColdSteps++
-	s.used, l.freed = l.core.Now, true
+	s.used = l.core.Now
 	for c := s.waiters; c != nil; {
 		next := c.send.cold.next
 		if c.send.first.off >= s.end() && c.send.first.off < s.base+int64(s.want) {
@@ -325,7 +303,6 @@ func (s *coldStep) failed(errno syscall.Errno) {
 // settled frees a step that nobody can want any more: nothing was read, who it was
 // read for is gone, or the core ends.
 func (s *coldStep) settled() {
-	s.lane.freed = true
 	if s.idle() && (s.fill == 0 || s.conn == nil && s.sent == 0 || s.lane.core.drain.phase >= drainService) {
 		s.free()
 	}
@@ -334,23 +311,13 @@ func (s *coldStep) settled() {
 func (s *coldStep) unannounce() { s.lane.core.observed.end(&s.slot, s.fill) }
 
 // dropBehind takes the pages out of the page cache again that the read brought in
-// and that are still there: with RWF_DONTCACHE those that the kernel read ahead,
-// without it all of them, unless another reader is near.
+// and that are still there: with RWF_DONTCACHE those that the kernel kept all the
+// same, without it all of them, unless another reader is near.
 func (s *coldStep) dropBehind() {
-	l := s.lane
-	keep := s.fill == 0 || !s.around && l.near(s)
-	for i := range s.drops {
-		d := s.drops[i]
-		s.drops[i] = fileRange{}
-		if keep || d.n == 0 || l.core.Kernel.Absent(s.file.FD(), d.off, d.n) == d.n {
-			continue
-		}
-		sqe := l.core.Submit(s, opColdDrop)
-		if sqe == nil {
-			return
-		}
-		sqe.PrepFadvise(s.file.FD(), uint64(d.off), uint32(d.n), unix.FADV_DONTNEED)
-		s.ops++
-		l.core.Stats.ColdDropped += uint64(d.n)
+	if s.fill == 0 || !s.around && s.lane.near(s) {
+		return
+	}
+	for _, b := range s.brings {
+		s.lane.drop(s.file, b.off, b.n)
 	}
 }

@@ -31,6 +31,7 @@ type node struct {
 	ready   bool
 	log     logged
 	starts  int
+	ladder  reactor.Counters // of all lives: of it the rungs and the cold lane
 	after   func()
 }
 
@@ -89,6 +90,9 @@ func (n *node) settings() (broker.Settings, error) {
 	s.Limits = reactor.Limits{
 		SQEntries: 64, CQEntries: 128, MaxConnections: 64, MaxFrameBytes: 4 << 20, MaxPendingRequestsPerConn: 16,
 		ProvidedBuffers: 16, ProvidedBufferBytes: 2 << 10, DirectBlockBytes: 32 << 10, OpSlots: 4096, ArenaBytes: 48 << 20,
+		SmallStretchBytes: 2 << 10, SendFileTurnBytes: 6 << 10, SendFileAloneBytes: 20 << 10,
+		BulkBytes: 6 << 10, BulkPipes: 2, PipeBytes: 16 << 10,
+		ColdBytes: s.Limits.ColdBytes, ColdReads: 2, ColdIdleNanos: 3e6,
 	}
 	return s, nil
 }
@@ -168,18 +172,42 @@ func (n *node) stop() (err error) {
 	if err := n.broker.Finish(true); err != nil {
 		return fmt.Errorf("closing the data directory: %w", err)
 	}
+	n.countLadder()
 	n.running = nil
 	return n.healthy()
 }
 
 // bury gives back what the crashed program held.
 func (n *node) bury() {
+	n.countLadder()
 	for _, c := range n.running {
 		if c.Ring != nil {
 			c.Abandon()
 		}
 	}
 	n.running, n.broker, n.driver = nil, nil, nil
+}
+
+// countLadder adds up how the cores that are about to go have sent what was fetched.
+func (n *node) countLadder() {
+	for _, c := range n.running {
+		n.addLadder(&c.Stats)
+	}
+}
+
+func (n *node) addLadder(c *reactor.Counters) {
+	l := &n.ladder
+	for rung := range c.Rungs {
+		l.Rungs[rung].Stretches += c.Rungs[rung].Stretches
+		l.Rungs[rung].Bytes += c.Rungs[rung].Bytes
+	}
+	l.ColdSteps += c.ColdSteps
+	l.ColdStepsShared += c.ColdStepsShared
+	l.ColdWaits += c.ColdWaits
+	l.ColdDropped += c.ColdDropped
+	l.ColdReadErrors += c.ColdReadErrors
+	l.HotTurnedCold += c.HotTurnedCold
+	l.BulkPipesClosed += c.BulkPipesClosed
 }
 
 func isCrash(err error) bool { return errors.Is(err, sim.ErrCrashed) }

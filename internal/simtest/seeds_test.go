@@ -54,10 +54,14 @@ func (r *run) gotProducerID(id int64) {
 
 func newRun(t *testing.T, seed uint64) *run {
 	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
-	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines}
+	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines, ReadErrors: int(seed % 4 * 200)}
 	r.node = &node{
 		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 30_000 + r.rand.IntN(50_000),
-		sets: []string{"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)]},
+		sets: []string{
+			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
+			"slipstream.fetch.rung=" + []string{"auto", "auto", "relay", "hot", "bulk", "cold"}[r.rand.IntN(6)],
+			fmt.Sprint("slipstream.cold.bytes=", (1+r.rand.IntN(3))<<20),
+		},
 	}
 	r.node.after = r.step
 	r.topics = []*topic{newTopic("durable", 2, true), newTopic("lazy", 2, false)}
@@ -315,6 +319,7 @@ func TestSeeds(t *testing.T) {
 		first, n, traceLines = s, 1, 300_000
 	}
 	crashes := map[string]int{}
+	var ladder node
 	acked, read, lookups, relays := 0, 0, 0, 0
 	for seed := first; seed < first+n; seed++ {
 		_, r := oneSeed(t, seed)
@@ -323,6 +328,7 @@ func TestSeeds(t *testing.T) {
 		for how, n := range r.crashes {
 			crashes[how] += n
 		}
+		ladder.addLadder(&r.node.ladder)
 	}
 	t.Logf("%d seeds: %d records acknowledged, %d read, ends %v; in the last lives %d batches relayed, %d plans by helpers",
 		n, acked, read, crashes, relays, lookups)
@@ -331,6 +337,25 @@ func TestSeeds(t *testing.T) {
 	}
 	if n >= 20 && (relays == 0 || lookups == 0) {
 		t.Error("no batch was relayed, or no plan was made by a helper")
+	}
+	checkLadder(t, n, &ladder.ladder)
+}
+
+// checkLadder wants every rung of the fetch ladder, and what can go wrong on it,
+// to have been tried by the seeds.
+func checkLadder(t *testing.T, seeds uint64, l *reactor.Counters) {
+	t.Logf("rungs %+v; %d cold steps, %d shared, %d waits, %d bytes dropped, %d read errors, %d turned cold; %d pipes closed",
+		l.Rungs, l.ColdSteps, l.ColdStepsShared, l.ColdWaits, l.ColdDropped, l.ColdReadErrors, l.HotTurnedCold, l.BulkPipesClosed)
+	if seeds < 50 {
+		return
+	}
+	for rung := reactor.RungRelay; rung < reactor.RungCount; rung++ {
+		if l.Rungs[rung].Bytes == 0 {
+			t.Errorf("nothing was sent by the rung %s", rung)
+		}
+	}
+	if l.ColdReadErrors == 0 || l.BulkPipesClosed == 0 || l.ColdStepsShared == 0 || l.ColdDropped == 0 {
+		t.Error("the cold lane's or the bulk rung's errors were not tried")
 	}
 }
 
