@@ -56,6 +56,7 @@ levels:
 # Cores share nothing but mailboxes, helpers and counters: there the detector means something. It needs cgo, so gcc.
 race:
 	CGO_ENABLED=1 go test -race -short ./reactor ./storage ./internal/broker ./internal/metrics
+	CGO_ENABLED=1 go test -race -run 'TestSnapshotBesideCores' ./ebpf
 	CGO_ENABLED=1 SLIPSTREAM_BUILD_FLAGS=-race go test -count=1 -run 'TestPipelining|TestBadInputDisturbsNobody' ./internal/clients
 
 # What is generated: docs/settings.md, from the registry of settings, docs/metrics.md, from the table of metrics, and the BPF objects (needs clang-14 and llvm-14).

@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +126,7 @@ func TestCellsAreUsedAgain(t *testing.T) {
 	}
 	sweep := func(after time.Duration) {
 		r.a.Snapshot()
-		r.a.sweep.run(r.a, nil, time.Now().Add(after))
+		r.a.sweep.run(r.a, r.a.readCells(), nil, time.Now().Add(after))
 	}
 	sweep(idleCell / 2)
 	if n := r.o.Reader("log-0", "d"); n != 0 {
@@ -168,7 +170,7 @@ func TestPartitionsGo(t *testing.T) {
 		r.o.Forget(file)
 		f.Close()
 		r.a.Snapshot()
-		r.a.sweep.run(r.a, nil, time.Now().Add(idleCell))
+		r.a.sweep.run(r.a, r.a.readCells(), nil, time.Now().Add(time.Duration(i+2)*idleCell))
 	}
 }
 
@@ -210,5 +212,48 @@ func TestAgainstAModel(t *testing.T) {
 	}
 	if len(live) < 10 {
 		t.Errorf("only %d files are observed", len(live))
+	}
+}
+
+// TestSnapshotBesideCores: cores read and name files and readers while somebody
+// looks at the figures, and nothing is lost.
+func TestSnapshotBesideCores(t *testing.T) {
+	r := look(t, "", Options{})
+	const bytes, rounds = 64 << 10, 300
+	dir := t.TempDir()
+	var running sync.WaitGroup
+	for core, o := range r.a.observers {
+		f := logFile(t, filepath.Join(dir, fmt.Sprint(core)), bytes)
+		running.Go(func() {
+			runtime.LockOSThread() // and ends with the goroutine
+			for i := range rounds {
+				file := o.File(int(f.Fd()), "log-0", bytes)
+				reader := o.Reader("log-0", fmt.Sprint("client ", i%10))
+				o.Begin(1+i%15, file, reader, 0, bytes)
+				o.End(1+i%15, bytes)
+				o.Extent(file, bytes)
+				o.TailEvictions()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	for looking := true; looking; {
+		select {
+		case <-done:
+			looking = false
+		default:
+			r.a.Snapshot()
+		}
+	}
+	sum := uint64(0)
+	for _, c := range r.a.Snapshot().Cells {
+		sum += c.Lookups
+	}
+	if want := uint64(2 * rounds * bytes / pageBytes); sum != want {
+		t.Errorf("%d lookups, want %d", sum, want)
 	}
 }

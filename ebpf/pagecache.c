@@ -476,9 +476,10 @@ static inline_always int deleted(struct folio *f, const int typed)
 			add(&counters->dropped, pages);
 		return 0;
 	}
-	/* Reclaim marks the task that does it; who truncates, advises or drops behind has no such mark. */
+	/* Reclaim marks the task that does it; who truncates, advises or drops behind has no such mark. What the kernel's
+	 * threads drop behind (after writeback), they do for us. */
 	flags = READ(typed, task(typed), flags);
-	if (tgid == s->tgid && !(flags & PF_MEMALLOC)) {
+	if (!(flags & PF_MEMALLOC) && (tgid == s->tgid || flags & PF_KTHREAD)) {
 		add(&counters->dropped, pages);
 		return 0;
 	}

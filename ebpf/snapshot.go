@@ -80,10 +80,10 @@ func (a *Attribution) Snapshot() Snapshot {
 	defer a.snapshots.Unlock()
 	var s Snapshot
 	blamed := a.readEvictions()
+	counts := a.readCells()
 	evicted := make(map[uint32]uint64) // by victim, what nobody has been blamed for
-	for i := range a.cells {
+	for i, c := range counts {
 		name := a.names[i].Load()
-		c := a.readCell(uint32(i))
 		if name == nil && (i != 0 || c == Cell{}) {
 			continue
 		}
@@ -100,12 +100,23 @@ func (a *Attribution) Snapshot() Snapshot {
 		return cmpStrings(x.Partition, y.Partition, x.Client, y.Client)
 	})
 	s.Counters = a.counters()
-	a.sweep.run(a, blamed, time.Now())
+	a.sweep.run(a, counts, blamed, time.Now())
 	return s
 }
 
-// readCell reads a cell, without its name.
-func (a *Attribution) readCell(i uint32) Cell {
+// readCells reads the cells that are or were in use, without their names.
+func (a *Attribution) readCells() []Cell {
+	a.mu.Lock()
+	n := a.registry.next
+	a.mu.Unlock()
+	all := make([]Cell, n)
+	for i := range all {
+		all[i] = a.readCell(i)
+	}
+	return all
+}
+
+func (a *Attribution) readCell(i int) Cell {
 	from := &a.cells[i]
 	c := Cell{
 		DemandMisses: atomic.LoadUint64(&from.Demand), Readahead: atomic.LoadUint64(&from.Readahead),
@@ -211,45 +222,55 @@ const idleCell = 10 * time.Minute
 // while, and of partitions that are gone. Clients whose ids are made up anew each
 // time would otherwise use up all that there are.
 type sweep struct {
-	seen []Cell      // by cell, without names
-	at   []time.Time // when it last changed
+	seen    []Cell      // by cell, without names
+	at      []time.Time // when it last changed
+	refused uint64      // readers, when it last freed some
 }
 
-func (s *sweep) run(a *Attribution, blamed []blame, now time.Time) {
+// run is given what the cells count now. Cores may have to wait for it, so it looks
+// at all that there is only when somebody was refused a cell, or soon will be.
+func (s *sweep) run(a *Attribution, counts []Cell, blamed []blame, now time.Time) {
+	for len(s.seen) < len(counts) {
+		s.seen, s.at = append(s.seen, Cell{}), append(s.at, now)
+	}
+	for i := range counts {
+		if counts[i] != s.seen[i] {
+			s.seen[i], s.at[i] = counts[i], now
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.seen == nil {
-		s.seen, s.at = make([]Cell, len(a.cells)), make([]time.Time, len(a.cells))
-	}
-	for i := uint32(1); i < a.registry.next; i++ {
-		if c := a.readCell(i); c != s.seen[i] || s.at[i].IsZero() {
-			s.seen[i], s.at[i] = c, now
-		}
-	}
-	idle := func(cell uint32) bool { return now.Sub(s.at[cell]) >= idleCell }
 	r := &a.registry
-	short := r.cells-int(r.next)+len(r.unused) <= r.cells/8
+	if r.cells-int(r.next)+len(r.unused) > r.cells/8 && r.refused == s.refused {
+		return
+	}
 	var freed []uint32
 	for name, p := range r.partitions {
-		if !short && len(p.clients) < r.clients {
-			continue
-		}
 		for client, cell := range p.clients {
-			if idle(cell) {
+			if s.idle(cell, now) {
 				freed = append(freed, cell)
 				delete(p.clients, client)
 			}
 		}
-		if p.files == 0 && len(p.clients) == 0 && idle(p.cell) {
+		if p.files == 0 && len(p.clients) == 0 && s.idle(p.cell, now) {
 			freed = append(freed, p.cell)
 			delete(r.partitions, name)
 		}
 	}
+	if len(freed) > 0 {
+		s.refused = r.refused // else there are still some who want one
+	}
 	for _, cell := range freed {
-		s.at[cell] = time.Time{}
+		s.seen[cell], s.at[cell] = Cell{}, now
 		a.giveBack(cell)
 	}
 	a.dropBlame(blamed, freed)
+}
+
+// idle says whether a cell has counted nothing for long. One that is newer than
+// this sweep's figures is not.
+func (s *sweep) idle(cell uint32, now time.Time) bool {
+	return int(cell) < len(s.at) && now.Sub(s.at[cell]) >= idleCell
 }
 
 // dropBlame takes cells that have been given back out of the map of evictions;

@@ -1,8 +1,6 @@
 package clients
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +30,10 @@ type seen struct {
 	records int
 }
 
-const seenTopic = "seen"
+const (
+	seenTopic   = "seen"
+	recordBytes = 1000
+)
 
 // startSeen starts a broker and fills a log of so many bytes.
 func startSeen(t *testing.T, dir string, bytes int, set ...string) *seen {
@@ -55,34 +56,18 @@ func startSeen(t *testing.T, dir string, bytes int, set ...string) *seen {
 	if !strings.HasPrefix(s.metrics, "http") {
 		s.metrics = "http://" + s.metrics + "/metrics"
 	}
-	s.produce(bytes)
+	if err := harness.CreateTopic(b.Addr, seenTopic, 1); err != nil {
+		t.Fatal(err)
+	}
+	s.fill(seenTopic, bytes)
+	s.open()
 	return s
 }
 
-// produce appends records of about 1 KiB until there are so many bytes of them.
-func (s *seen) produce(total int) {
+// open finds the log and its size.
+func (s *seen) open() {
 	s.Helper()
-	if err := harness.CreateTopic(s.b.Addr, seenTopic, 1); err != nil {
-		s.Fatal(err)
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.b.Addr), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ClientID("producer"))
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	value := bytes.Repeat([]byte{'x'}, 1000)
-	for s.records = 0; s.records < total>>10; s.records++ {
-		client.Produce(ctx, &kgo.Record{Topic: seenTopic, Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				s.Error(err)
-			}
-		})
-	}
-	if err := client.Flush(ctx); err != nil || s.Failed() {
-		s.Fatal(err)
-	}
+	var err error
 	if s.log, err = os.Open(filepath.Join(s.b.DataDir, seenTopic+"-0", "00000000000000000000.log")); err != nil {
 		s.Fatal(err)
 	}
@@ -98,7 +83,7 @@ func (s *seen) produce(total int) {
 func (s *seen) consume(client string, from int) {
 	s.Helper()
 	err := harness.EachRecord(s.b.Addr, seenTopic, 0, int64(from), s.records-from, func(r *kgo.Record) error {
-		if len(r.Value) != 1000 {
+		if len(r.Value) != recordBytes {
 			return fmt.Errorf("a record of %d bytes", len(r.Value))
 		}
 		return nil

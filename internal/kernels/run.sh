@@ -13,7 +13,7 @@ packages=${PACKAGES:-ring reactor ebpf}
 reactor=${REACTOR_TESTS:-^(TestEcho|TestEchoSizes|TestEchoByteByByte|TestFileResponses|TestFileCutShort|TestHalfClose|TestBadLengths|TestBuffersExhausted|TestMaxConnections|TestOffload|TestSendSpills|TestSendToSelf|TestInject)$}
 
 # Of ebpf's all but the measurement and what needs a compiler; and one that makes the whole machine short of memory.
-ebpf=${EBPF_TESTS:-^(TestColdThenHot|TestAppends|TestForeign|TestRingReads|TestTwoReadersOfOneFile|TestDrops|TestDroppedBehind|TestCulprits|TestKswapd|TestOneProbeFails|TestFull|TestInContainer|TestOverlay|TestWithTwoCapabilities|TestHotCallsDoNotAllocate)$}
+ebpf=${EBPF_TESTS:-^(TestColdThenHot|TestAppends|TestForeign|TestRingReads|TestTwoReadersOfOneFile|TestDrops|TestDroppedBehind|TestCulprits|TestKswapd|TestOneProbeFails|TestFull|TestOlderTypes|TestSnapshotBesideCores|TestInContainer|TestOverlay|TestWithTwoCapabilities|TestHotCallsDoNotAllocate)$}
 
 missing() {
   echo "kernel tests need $1 (apt-get install $2)" >&2
