@@ -63,7 +63,7 @@ func newCacheLimits(series int) cacheLimits {
 	return cacheLimits{newLimiter(series, len(cacheColumns)), newLimiter(series, 1)}
 }
 
-func (c *collector) putAttribution(out output) {
+func (c *collector) putAttribution(out *output) {
 	a := c.options.Attribution
 	if a == nil {
 		reason := "switched off"
@@ -101,7 +101,7 @@ func firstLine(reason any) string {
 
 // putCells gives the cells that have a name, and the others together. Clients
 // whose ids differ only in what is no UTF-8 are one.
-func (c *collector) putCells(out output, cells []ebpf.Cell) {
+func (c *collector) putCells(out *output, cells []ebpf.Cell) {
 	items, rest := make([]item, 0, len(cells)), make([]uint64, len(cacheColumns))
 	at := make(map[string]int, len(cells))
 	for i := range cells {
@@ -136,7 +136,7 @@ func add(to, counts []uint64) {
 	}
 }
 
-func (c *collector) putCulprits(out output, evictions []ebpf.Eviction) {
+func (c *collector) putCulprits(out *output, evictions []ebpf.Eviction) {
 	items := make([]item, 0, len(evictions))
 	at := make(map[string]int, len(evictions))
 	for i := range evictions {

@@ -7,7 +7,7 @@ import (
 	"slipstream/internal/broker"
 	"slipstream/reactor"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // collector turns what the cores tell into metrics, one scrape at a time.
@@ -30,13 +30,8 @@ func newCollector(o Options, b *broker.Broker) *collector {
 	return c
 }
 
-// Describe implements prometheus.Collector. It announces nothing: some of Kafka's
-// names stand for a topic and for all topics at once, which the registry would
-// take for two metrics. What is exported is checked by a test against the table.
-func (c *collector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
+// Gather implements prometheus.Gatherer.
+func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	begun := time.Now()
@@ -44,7 +39,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	v := &c.view
 	v.merge(c.cores)
 	c.window.move(v, time.Now())
-	out := output(ch)
+	out := newOutput()
 	c.putBuild(out)
 	c.putCores(out)
 	c.putTimes(out)
@@ -57,6 +52,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.putMemory(out)
 	c.putAttribution(out)
 	out.put(scrapeSeconds, time.Since(begun).Seconds())
+	return out.gathered(), nil
 }
 
 // view is the cores' figures together. Its memory is used again.

@@ -59,7 +59,7 @@ func snake(field string) string {
 }
 
 // putFields gives the fields of a struct.
-func (o output) putFields(all []fieldFamily, of reflect.Value, core string) {
+func (o *output) putFields(all []fieldFamily, of reflect.Value, core string) {
 	for _, f := range all {
 		v := of.Field(f.index)
 		if v.CanUint() {

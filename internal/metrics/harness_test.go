@@ -18,6 +18,7 @@ import (
 	"slipstream/reactor"
 	"slipstream/ring"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -27,7 +28,7 @@ import (
 
 // watched is a broker in the test's process, on the real kernel, with its metrics.
 type watched struct {
-	t       *testing.T
+	t       testing.TB
 	address string
 	url     string
 	dir     string
@@ -65,7 +66,7 @@ func (s *spy) Watch(b *broker.Broker) (func(), error) {
 	return s.Server.Watch(b)
 }
 
-func startWatched(t *testing.T, o Options, sets ...string) *watched {
+func startWatched(t testing.TB, o Options, sets ...string) *watched {
 	t.Helper()
 	w := &watched{t: t, dir: t.TempDir(), logs: new(lockedBuffer)}
 	if level := os.Getenv("SLIPSTREAM_RING_LEVEL"); level != "" {
@@ -228,6 +229,16 @@ func parse(kind string, body []byte) (scraped, error) {
 			return nil, fmt.Errorf("%s is no name of a metric", f.GetName())
 		}
 		all[f.GetName()] = &f
+	}
+}
+
+// check has the official library look for what a registry would refuse: metrics
+// that are there twice, names and labels that are none.
+func (w *watched) check(o Options) {
+	w.t.Helper()
+	all, err := prometheus.Gatherers{newCollector(o, w.broker)}.Gather()
+	if err != nil || len(all) < 100 {
+		w.t.Errorf("%d families: %v", len(all), err)
 	}
 }
 

@@ -46,7 +46,7 @@ var topicFamilies = []struct {
 	{topicFamily("failedfetchrequests", "FailedFetchRequestsPerSec", "Fetches that failed, likewise."), func(c *broker.TopicCounters) uint64 { return c.FailedFetch }},
 }
 
-func (c *collector) putKafkaTopics(out output) {
+func (c *collector) putKafkaTopics(out *output) {
 	v := &c.view
 	for _, f := range topicFamilies {
 		out.count(f.family, f.of(&v.all), "")
@@ -99,7 +99,7 @@ var quantiles = []struct {
 	share float64
 }{{"0.50", .5}, {"0.75", .75}, {"0.95", .95}, {"0.98", .98}, {"0.99", .99}, {"0.999", .999}}
 
-func (c *collector) putKafkaRequests(out output) {
+func (c *collector) putKafkaRequests(out *output) {
 	v := &c.view
 	for key := range v.requests {
 		for version, n := range v.requests[key] {
@@ -163,14 +163,15 @@ var (
 	isrExpands     = kafkas(counter, "kafka_server_replicamanager_isrexpands_total", replicaBean+"IsrExpandsPerSec, Count", "0, as there are no followers.")
 )
 
-func (c *collector) putKafkaLogs(out output) {
+func (c *collector) putKafkaLogs(out *output) {
 	partitions, failed, syncs := 0, 0, uint64(0)
 	for _, p := range c.view.partitions {
 		partition := strconv.Itoa(int(p.ID.Partition))
-		out.put(logSize, float64(p.Bytes), p.ID.Topic, partition)
-		out.put(logEnd, float64(p.Offsets.LogEnd), p.ID.Topic, partition)
-		out.put(logStart, float64(p.Offsets.LogStart), p.ID.Topic, partition)
-		out.put(logSegments, float64(p.Segments), p.ID.Topic, partition)
+		labels := out.label(logSize, p.ID.Topic, partition)
+		out.add(logSize, float64(p.Bytes), labels)
+		out.add(logEnd, float64(p.Offsets.LogEnd), labels)
+		out.add(logStart, float64(p.Offsets.LogStart), labels)
+		out.add(logSegments, float64(p.Segments), labels)
 		if p.ID.Topic != metadata.MetadataTopic {
 			partitions++
 			if p.Failed {
@@ -218,7 +219,7 @@ var (
 // listenerName is the one listener's.
 const listenerName = "PLAINTEXT"
 
-func (c *collector) putKafkaServer(out output) {
+func (c *collector) putKafkaServer(out *output) {
 	out.put(brokerState, float64(c.broker.State()))
 	if read, written, ok := diskBytes(); ok {
 		out.count(diskRead, read)
@@ -279,7 +280,7 @@ var (
 	raftEpoch        = kafkas(gauge, "kafka_server_raft_metrics_current_epoch", "kafka.server:type=raft-metrics, current-epoch", "The metadata log's epoch, one more with each start.")
 )
 
-func (c *collector) putKafkaController(out output) {
+func (c *collector) putKafkaController(out *output) {
 	partitions := 0
 	for _, t := range c.view.topics {
 		partitions += t.Partitions

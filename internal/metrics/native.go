@@ -5,7 +5,6 @@ import (
 
 	"slipstream/reactor"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -22,34 +21,22 @@ var classicKeys = func() (keys []int) {
 	return keys
 }()
 
-// histogramMetric is one histogram in both forms.
-type histogramMetric struct {
-	desc   *prometheus.Desc
-	labels []*dto.LabelPair
-	counts reactor.Histogram
-}
+// zeroThreshold is up to where durations count as zero: Prometheus' own least.
+const zeroThreshold = 0x1p-128
 
 // observe gives a histogram of durations, in seconds.
-func (o output) observe(f *family, h *reactor.Histogram, labels ...string) {
-	o <- &histogramMetric{f.desc, prometheus.MakeLabelPairs(f.desc, cleaned(labels)), *h}
+func (o *output) observe(f *family, h *reactor.Histogram, labels ...string) {
+	o.metric(f, o.label(f, labels...)).Histogram = bothForms(h)
 }
 
-// Desc implements prometheus.Metric.
-func (m *histogramMetric) Desc() *prometheus.Desc { return m.desc }
-
-// Write implements prometheus.Metric.
-func (m *histogramMetric) Write(out *dto.Metric) error {
-	h := &m.counts
-	count, sum := h.Count(), float64(h.Nanos)/1e9
+// bothForms is a histogram with native and classic buckets.
+func bothForms(h *reactor.Histogram) *dto.Histogram {
 	spans, deltas := spans(h)
-	scale, threshold := int32(schema), prometheus.DefNativeHistogramZeroThreshold
-	out.Label = m.labels
-	out.Histogram = &dto.Histogram{
-		SampleCount: &count, SampleSum: &sum, Bucket: classic(h),
-		Schema: &scale, ZeroThreshold: &threshold, ZeroCount: &h.Zero,
+	return &dto.Histogram{
+		SampleCount: new(h.Count()), SampleSum: new(float64(h.Nanos) / 1e9), Bucket: classic(h),
+		Schema: new(int32(schema)), ZeroThreshold: new(float64(zeroThreshold)), ZeroCount: new(h.Zero),
 		PositiveSpan: spans, PositiveDelta: deltas,
 	}
-	return nil
 }
 
 // classic adds the native buckets up to each classic bound.

@@ -35,15 +35,6 @@ func decoded(t *testing.T, h *dto.Histogram) map[int]uint64 {
 	return buckets
 }
 
-func write(t *testing.T, h *reactor.Histogram) *dto.Histogram {
-	t.Helper()
-	var m dto.Metric
-	if err := (&histogramMetric{desc: requestSeconds.desc, counts: *h}).Write(&m); err != nil {
-		t.Fatal(err)
-	}
-	return m.Histogram
-}
-
 func TestNativeHistograms(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []struct {
@@ -68,7 +59,7 @@ func TestNativeHistograms(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var h reactor.Histogram
 			c.observe(&h)
-			got := write(t, &h)
+			got := bothForms(&h)
 			if got.GetSchema() != 3 || got.GetSampleCount() != h.Count() || got.GetZeroCount() != h.Zero || got.GetSampleSum() != float64(h.Nanos)/1e9 {
 				t.Errorf("schema %d, %d observations, %d zeros, sum %v of %d, %d, %d ns", got.GetSchema(), got.GetSampleCount(), got.GetZeroCount(), got.GetSampleSum(), h.Count(), h.Zero, h.Nanos)
 			}
@@ -96,7 +87,7 @@ func TestClassicBuckets(t *testing.T) {
 	for _, n := range durations {
 		h.Observe(n)
 	}
-	for _, b := range write(t, &h).Bucket {
+	for _, b := range bothForms(&h).Bucket {
 		want := uint64(0)
 		for _, n := range durations {
 			if float64(n)/1e9 <= b.GetUpperBound() {

@@ -66,7 +66,7 @@ func readBuild(o Options, b *broker.Broker) buildInfo {
 	return info
 }
 
-func (c *collector) putBuild(out output) {
+func (c *collector) putBuild(out *output) {
 	level := ""
 	if s := c.view.cores[0]; s != nil {
 		level = s.Level
@@ -75,7 +75,7 @@ func (c *collector) putBuild(out output) {
 	out.put(buildMetric, 1, b.version, runtime.Version(), b.kernel, level, b.writer, strconv.Itoa(int(b.node)), b.cluster)
 }
 
-func (c *collector) putCores(out output) {
+func (c *collector) putCores(out *output) {
 	refused := map[string]uint64{}
 	for i := range c.cores.states {
 		s, core := &c.cores.states[i], strconv.Itoa(i)
@@ -111,7 +111,7 @@ func (c *collector) putCores(out output) {
 	}
 }
 
-func (c *collector) putStore(out output) {
+func (c *collector) putStore(out *output) {
 	for i, s := range c.view.cores {
 		if s != nil {
 			core := strconv.Itoa(i)
@@ -121,7 +121,7 @@ func (c *collector) putStore(out output) {
 	}
 }
 
-func (c *collector) putTimes(out output) {
+func (c *collector) putTimes(out *output) {
 	for kind, t := range c.view.times {
 		if t == nil {
 			continue
@@ -153,7 +153,7 @@ func requestName(key int16) string {
 }
 
 // putMemory gives what the kernel says of dirty pages.
-func (c *collector) putMemory(out output) {
+func (c *collector) putMemory(out *output) {
 	d, err := vmstat.Read()
 	if err != nil {
 		return

@@ -11,7 +11,7 @@ import (
 
 	"slipstream/storage"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,12 +33,9 @@ type residency struct {
 	dir       string
 }
 
-// Describe implements prometheus.Collector; see collector.Describe.
-func (r *residency) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (r *residency) Collect(ch chan<- prometheus.Metric) {
-	out, begun := output(ch), time.Now()
+// Gather implements prometheus.Gatherer.
+func (r *residency) Gather() ([]*dto.MetricFamily, error) {
+	out, begun := newOutput(), time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), residencyLimit)
 	defer cancel()
 	skipped := 0
@@ -54,6 +51,7 @@ func (r *residency) Collect(ch chan<- prometheus.Metric) {
 	}
 	out.put(residencySeconds, time.Since(begun).Seconds())
 	out.put(residencySkipped, float64(skipped))
+	return out.gathered(), nil
 }
 
 // partitions are those that the cores tell of.

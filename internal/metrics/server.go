@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // The bounds of the server. A scrape is one request a few times a minute.
@@ -99,12 +100,11 @@ func (s *Server) Watch(b *broker.Broker) (stop func(), err error) {
 
 func (s *Server) handler(b *broker.Broker) http.Handler {
 	c := newCollector(s.options, b)
-	all, resident := prometheus.NewRegistry(), prometheus.NewRegistry()
-	all.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	resident.MustRegister(&residency{c, b.Report().DataDir})
+	process := prometheus.NewRegistry()
+	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.exposition(all))
-	mux.Handle("GET /metrics/residency", s.exposition(resident))
+	mux.Handle("GET /metrics", s.exposition(both{process, c}))
+	mux.Handle("GET /metrics/residency", s.exposition(&residency{c, b.Report().DataDir}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, index)
@@ -117,6 +117,17 @@ func (s *Server) exposition(g prometheus.Gatherer) http.Handler {
 		MaxRequestsInFlight: maxScrapes, Timeout: writeLimit - time.Second, ErrorHandling: promhttp.ContinueOnError,
 		ErrorLog: slog.NewLogLogger(s.options.Log.Handler(), slog.LevelWarn),
 	})
+}
+
+// both gathers from two that have no family in common; what comes of the first is
+// given though it failed in part.
+type both [2]prometheus.Gatherer
+
+// Gather implements prometheus.Gatherer.
+func (b both) Gather() ([]*dto.MetricFamily, error) {
+	first, err := b[0].Gather()
+	second, also := b[1].Gather()
+	return append(first, second...), errors.Join(err, also)
 }
 
 const index = `<!doctype html>

@@ -123,6 +123,7 @@ func TestTableIsWhatIsExported(t *testing.T) {
 	w.createTopic("orders", 1)
 	w.produce(w.client("producer"), "orders", 0, 1, 10)
 	w.consume("consumer", "orders", 1, 1)
+	w.check(Options{Attribution: fakeCache{{Partition: "orders-0", Client: "c", Lookups: 1}}, CacheSeries: 10})
 	exported := w.scrape("/metrics", asProtobuf)
 	for name, f := range w.scrape("/metrics/residency", asProtobuf) {
 		exported[name] = f
@@ -171,6 +172,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	cells = append(cells, ebpf.Cell{Lookups: 1000})
 	w := startWatched(t, Options{Attribution: cells})
+	w.check(Options{Attribution: cells, CacheSeries: 100})
 	for _, format := range []string{asText, asProtobuf} {
 		s := w.scrape("/metrics", format)
 		for i, n := range names {

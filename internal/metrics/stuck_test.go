@@ -10,7 +10,6 @@ import (
 
 	"slipstream/reactor"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -110,10 +109,8 @@ func TestScrapesAtOnce(t *testing.T) {
 func TestStoppedCores(t *testing.T) {
 	w := startWatched(t, Options{})
 	c := newCollector(Options{Log: nil}, w.broker)
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c)
 	w.stop()
-	families, err := registry.Gather()
+	families, err := c.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
