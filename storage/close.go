@@ -81,7 +81,7 @@ func (s *Store) jobEnded() {
 	}
 	done := s.closed
 	s.closed = nil
-	for _, b := range []**reactor.Block{&s.iovecBlock, &s.indexBlock} {
+	for _, b := range []**reactor.Block{&s.iovecBlock, &s.indexBlock, &s.zeros} {
 		if *b != nil {
 			(*b).Release()
 			*b = nil

@@ -26,15 +26,17 @@ type Config struct {
 	ProducerIDMillis  int64                  // producer.id.expiration.ms: how long a silent producer is remembered
 }
 
+// neverFlush is FlushMessages of a log whose appends never wait for an fsync.
+const neverFlush = 1<<63 - 1
+
 // DefaultConfig is that of a topic without settings of its own on a broker without
 // settings of its own.
 func DefaultConfig() Config {
-	const never = 1<<63 - 1
 	return Config{
 		SegmentBytes: 1 << 30, SegmentMillis: 7 * 24 * 3600_000,
 		IndexIntervalBytes: 4096, IndexBytes: 10 << 20,
 		MaxMessageBytes: 1<<20 + protocol.LogOverhead,
-		FlushMessages:   never, FlushMillis: never,
+		FlushMessages:   neverFlush, FlushMillis: neverFlush,
 		DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
 	}
 }

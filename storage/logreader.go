@@ -108,6 +108,18 @@ func (r *logReader) batch(pos int64) (protocol.Batch, error) {
 	return nil, fmt.Errorf("%w: its CRC is wrong", errNoBatch)
 }
 
+// zeroFrom says whether all from a position on are zeros: no batch was ever written there.
+func (r *logReader) zeroFrom(pos int64) bool {
+	for pos < r.size {
+		b, err := r.view(pos, int(min(r.size-pos, logReaderBytes)))
+		if err != nil || !allZero(b) {
+			return false
+		}
+		pos += int64(len(b))
+	}
+	return true
+}
+
 // batchBytes is the size of the batch that has this header.
 func batchBytes(h protocol.Batch) int64 { return int64(h.Length()) + protocol.LogOverhead }
 

@@ -26,8 +26,10 @@ func (p *Partition) roll() {
 	j := &rollJob{p: p, next: next, finish: finishJob{
 		p: p, segment: s, old: closedFiles(p, s), next: next, path: p.path(next, snapshotSuffix), snapshot: p.snapshotNow(),
 	}}
-	// Searches of a closed segment go by its index files: they must be whole before it is one.
-	j.first = len(p.active.index)+len(p.active.time) > 0
+	// Searches of a closed segment go by its index files: they must be whole before it is one. And nothing may be
+	// behind its batches, not even after a power cut: see ahead.go.
+	j.finish.sync = p.active.filled > s.size
+	j.first = len(p.active.index)+len(p.active.time) > 0 || j.finish.sync
 	p.store.core.Offload(j)
 }
 
@@ -166,7 +168,7 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 	p := j.p
 	p.state = idle
 	if j.err != nil {
-		p.active.allocated = j.finish.old.size
+		p.active.allocated, p.active.filled = j.finish.old.size, 0
 		p.store.note("a new segment of %s could not be made: %v", &p.id, j.err)
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 		p.quieted()
@@ -193,12 +195,13 @@ type finishJob struct {
 	next     int64
 	path     string // of the producers' snapshot
 	snapshot []byte
+	sync     bool
 	err      error
 }
 
 // Work implements reactor.Job.
 func (j *finishJob) Work(k kernel) reactor.Message {
-	j.err = errors.Join(writeFile(k, j.path, j.snapshot), j.old.finish(k, false))
+	j.err = errors.Join(writeFile(k, j.path, j.snapshot), j.old.finish(k, j.sync))
 	return j
 }
 

@@ -35,6 +35,7 @@ type active struct {
 	createdMillis  int64 // when the segment was made or opened
 	jitterMillis   int64 // taken off segment.ms
 	allocated      int64 // the file has blocks up to here
+	filled         int64 // and is as long as this, if that is more than the segment's size
 }
 
 // shouldRoll says whether a batch must go to a new segment: Kafka's LogSegment.shouldRoll. size is

@@ -20,6 +20,9 @@ type StoreOptions struct {
 	// WritebackMillis is how far behind the head dirty pages are given to the disk, at a steady rate of appends; 0 leaves
 	// that to the kernel.
 	WritebackMillis int64
+	// ZerosAhead has the logs whose appends wait for an fsync filled ahead with zeros, which makes the fsyncs shorter
+	// where the file system has a journal.
+	ZerosAhead bool
 	// TailBytes is how near a log's end a reader is a tail reader, whose place is kept for a warm start; 0: no place is kept.
 	TailBytes int64
 	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
@@ -60,6 +63,8 @@ type Store struct {
 	guards      uint64 // the last guard given out
 	writeback   writeback
 	tailBytes   int64
+	fillAhead   bool
+	zeros       *reactor.Block
 	partitions  []*Partition
 	dirty       []*Partition
 	flushing    []*Partition
@@ -92,7 +97,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 		o.MaxFiles = DefaultMaxFiles
 	}
 	s := &Store{
-		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes,
+		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes, fillAhead: o.ZerosAhead,
 		files: fileTable{kernel: core.Kernel, observer: core.Observer, limit: max(o.MaxFiles, int(fileKinds))},
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}

@@ -17,16 +17,19 @@ import (
 //	                    ^                                                                    |
 //	                    +------------------------- below target -----------------------------+
 type syncing struct {
-	waiting  appendList // written, not yet answered: the first that must wait for an fsync and all behind it
-	target   int64
-	running  bool
-	held     bool     // running, until leader-epoch-checkpoint is written
-	segment  *segment // being synced
-	end      int64    // what is durable once that has succeeded
-	bytes    int64    // of the segment, likewise
-	file     *File    // retained for the request in flight
-	unsynced int64    // messages since the last append that had to wait
-	timer    reactor.Timer
+	waiting   appendList // written, not yet answered: the first that must wait for an fsync and all behind it
+	target    int64
+	running   bool
+	held      bool     // running, until leader-epoch-checkpoint is written
+	segment   *segment // being synced
+	end       int64    // what is durable once that has succeeded
+	bytes     int64    // of the segment, likewise
+	average   int64    // bytes that an fsync covers
+	tookOf    *segment // what the last one covered
+	tookBytes int64
+	file      *File // retained for the request in flight
+	unsynced  int64 // messages since the last append that had to wait
+	timer     reactor.Timer
 }
 
 const maxFlushMillis = math.MaxInt64 / 1_000_000
@@ -117,6 +120,7 @@ func (p *Partition) synced(res int32) {
 		o.RecoveryPoint = max(o.RecoveryPoint, y.end)
 		p.offsets.set(o)
 		p.cleaned(y.segment, y.segment.size-y.bytes)
+		y.took(y.segment, y.bytes)
 		y.unsynced = min(y.unsynced, o.LogEnd-o.RecoveryPoint)
 		p.answer()
 		p.syncNext()

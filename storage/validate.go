@@ -239,6 +239,9 @@ func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
 	}
 	s.size = position
 	op.report.BytesScanned += position
+	if torn != nil && end < 0 && op.p.config.FlushMessages != neverFlush && r.zeroFrom(position) {
+		torn = nil // filled ahead, not torn; the file is cut below
+	}
 	if torn != nil {
 		cut = true
 		op.report.BytesCut += r.size - position

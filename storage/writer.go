@@ -49,7 +49,8 @@ const iovecBytes = int(unsafe.Sizeof(unix.Iovec{}))
 type writing struct {
 	queued appendList
 	flight appendList
-	bytes  int            // of the write in flight
+	bytes  int            // of batches in the write in flight
+	zeros  int            // behind them
 	file   *File          // retained for the write in flight
 	iovecs *reactor.Block // of the write in flight, or nil
 }
@@ -113,7 +114,8 @@ func (p *Partition) write() {
 // the rest has to wait.
 func (p *Partition) writeOnce() bool {
 	w := &p.writing
-	n, bytes := p.gather(p.store.iovecs())
+	iovecs := p.store.iovecs()
+	n, bytes := p.gather(iovecs[:max(len(iovecs)-fillIovecs, 1)])
 	if n == 0 {
 		if w.flight.empty() {
 			p.roll()
@@ -131,16 +133,21 @@ func (p *Partition) writeOnce() bool {
 	}
 	f.Retain()
 	w.file, w.bytes = f, bytes
+	if zeros := p.fill(bytes); zeros > 0 {
+		added := 0
+		added, w.zeros = p.store.appendZeros(iovecs[n:], zeros)
+		n += added
+	}
 	if p.store.writer == WriterRing || p.preallocating {
 		// fallocate(2) holds the file's lock, for a disk's read of a block bitmap if it comes to that (384 ms were seen):
 		// let a worker wait for it, not the core.
 		p.submitWrite(n)
 		return false
 	}
-	done, errno := p.store.core.Kernel.WriteNow(f.fd, p.store.iovecs()[:n], s.size)
+	done, errno := p.store.core.Kernel.WriteNow(f.fd, iovecs[:n], s.size)
 	p.store.Stats.InlineWrites++
 	for errno == syscall.EINTR {
-		done, errno = p.store.core.Kernel.WriteNow(f.fd, p.store.iovecs()[:n], s.size)
+		done, errno = p.store.core.Kernel.WriteNow(f.fd, iovecs[:n], s.size)
 	}
 	p.store.core.ReadClock()
 	p.wrote(done, errno)
@@ -201,6 +208,7 @@ func (p *Partition) submitWrite(n int) {
 func (p *Partition) keepFirst() {
 	w := &p.writing
 	var kept appendList
+	w.zeros = 0
 	for w.bytes = 0; w.bytes == 0; {
 		a := w.flight.pop()
 		kept.push(a)
@@ -215,7 +223,7 @@ func (p *Partition) keepFirst() {
 // wrote takes the end of a write in: n bytes of the batches in flight were written at the log's end.
 func (p *Partition) wrote(n int, errno syscall.Errno) {
 	w := &p.writing
-	if errno != 0 || n != w.bytes {
+	if errno != 0 || n < w.bytes {
 		if errno == 0 {
 			errno = syscall.ENOSPC // the only reason that a file takes less than it is given
 		}
@@ -226,10 +234,16 @@ func (p *Partition) wrote(n int, errno syscall.Errno) {
 		w.file.Release()
 		w.file = nil
 	}
-	w.bytes = 0
 	if n > 0 {
 		p.touched = true
 	}
+	if w.zeros > 0 {
+		p.active.filled = p.activeSegment().size + int64(n)
+		if n < w.bytes+w.zeros {
+			p.noPreallocation = p.store.core.Now + preallocationPauseNanos // the disk is full
+		}
+	}
+	w.bytes, w.zeros = 0, 0
 	done := w.flight
 	w.flight = appendList{}
 	p.advance(&done)
@@ -326,7 +340,7 @@ func (p *Partition) writeFailed(errno syscall.Errno) {
 		w.file.Release()
 		w.file = nil
 	}
-	w.bytes = 0
+	w.bytes, w.zeros = 0, 0
 	p.store.Stats.FailedWrites++
 	p.store.note("a write to %s failed: %v", &p.id, errno)
 	if errno == syscall.ENOSPC || errno == syscall.EDQUOT {

@@ -24,6 +24,7 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		CheckpointMillis: c.Int("log.flush.offset.checkpoint.interval.ms"), DrainMillis: c.Int("slipstream.drain.ms"),
 		RecoveryThreads: int(c.Int("num.recovery.threads.per.data.dir")), MaxOpenFiles: int(c.Int("slipstream.open.files.max")),
 		WritebackMillis: c.Int("slipstream.writeback.horizon.ms"),
+		ZerosAhead:      c.Bool("slipstream.flush.zeros.ahead"),
 		WarmBytes:       c.Int("slipstream.warm.bytes"), WarmMillis: c.Int("slipstream.warm.ms"),
 		Topics: kafkaSettings{static: c},
 	}

@@ -304,15 +304,23 @@ func (b *Broker) chooseWriter() error {
 		b.report.Writer = writer.String() + " (forced)"
 	}
 	b.report.WriterName = writer.String()
+	zeros := b.settings.ZerosAhead && b.hasJournal()
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
-			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes,
+			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes, ZerosAhead: zeros,
 			Note: func(message string) { b.log.Error("storage", "note", message) },
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)
 	return nil
+}
+
+// hasJournal says whether the data directory's file system commits a journal for
+// a file that grows, and writes in place into one that does not.
+func (b *Broker) hasJournal() bool {
+	name, err := b.kernel.FileSystem(b.dir)
+	return err == nil && (name == "ext4" || name == "xfs" || name == "sim")
 }
 
 // opening is one partition to open.

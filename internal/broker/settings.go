@@ -36,6 +36,7 @@ type Settings struct {
 	MaxOpenFiles int // of all cores together
 
 	WritebackMillis int64 // slipstream.writeback.horizon.ms
+	ZerosAhead      bool  // slipstream.flush.zeros.ahead
 	WarmBytes       int64 // slipstream.warm.bytes
 	WarmMillis      int64 // slipstream.warm.ms
 
