@@ -4,8 +4,9 @@ import (
 	"slipstream/protocol"
 )
 
-// keptParts is the largest request whose memory a pooled op keeps.
-const keptParts = 1024
+// keptParts is the largest request whose memory a pooled op keeps: a consumer of a
+// thousand partitions, and what append rounds that up to.
+const keptParts = 1536
 
 // Produce and fetch ops are pooled per core, so that a request in steady state
 // allocates nothing. A pool grows to the most requests that were ever in flight,
