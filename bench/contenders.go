@@ -58,6 +58,16 @@ func (c *contender) on(f func() error) error {
 	return f()
 }
 
+// counters are what a contender counts itself, if it does.
+func (c *contender) counters() counters {
+	if c.server == nil || c.server.metrics == 0 {
+		return nil
+	}
+	var got counters
+	c.on(func() error { got = scrape(c.server.metrics); return nil })
+	return got
+}
+
 // each does something on every contender, one after the other.
 func each(cs []*contender, f func(*contender) error) error {
 	for _, c := range cs {

@@ -39,7 +39,6 @@ type measurement struct {
 	bytes   int64
 	lost    int64 // operations that were not answered in time
 	extra   map[string]float64
-	counted counters // what slipstream counted meanwhile
 
 	seconds   float64
 	serverCPU float64 // seconds of user and system time
@@ -51,6 +50,9 @@ type trial struct {
 	c      *contender
 	what   string
 	rounds []*measurement
+	// counted is what slipstream counted in all rounds, the warm-up included. It is not
+	// asked in between: answering is work too.
+	counted counters
 }
 
 // work loads one contender for one round. Round -1 is a warm-up.
@@ -62,7 +64,7 @@ type work func(c *contender, round int) (*measurement, error)
 func (s *scene) interleave(what string, rounds int, contenders []*contender, w work) ([]*trial, error) {
 	trials := make([]*trial, len(contenders))
 	for i, c := range contenders {
-		trials[i] = &trial{c: c, what: what}
+		trials[i] = &trial{c: c, what: what, counted: c.counters()}
 	}
 	defer quietCollector()()
 	for round := -1; round < rounds; round++ {
@@ -91,6 +93,7 @@ func (s *scene) interleave(what string, rounds int, contenders []*contender, w w
 		}
 	}
 	for _, t := range trials {
+		t.counted = t.c.counters().since(t.counted)
 		s.keep(t)
 	}
 	return trials, nil
@@ -100,7 +103,6 @@ func (s *scene) interleave(what string, rounds int, contenders []*contender, w w
 func measure(c *contender, round int, w work) (*measurement, error) {
 	c.server.resume()
 	defer c.server.pause()
-	counted := c.server.counters()
 	cpu, own, begun := c.server.cpuSeconds(), ownCPUSeconds(), nanotime()
 	m, err := w(c, round)
 	if err != nil {
@@ -110,7 +112,6 @@ func measure(c *contender, round int, w work) (*measurement, error) {
 		m.seconds = float64(nanotime()-begun) / 1e9
 	}
 	m.serverCPU, m.loadCPU = c.server.cpuSeconds()-cpu, ownCPUSeconds()-own
-	m.counted = c.server.counters().since(counted)
 	return m, nil
 }
 

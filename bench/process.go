@@ -71,14 +71,6 @@ func (r *run) startCounted(dir string, group *memoryCgroup, args ...string) (*se
 	return s, err
 }
 
-// counters are the process's, as far as it shows any.
-func (s *server) counters() counters {
-	if s == nil {
-		return nil
-	}
-	return scrape(s.metrics)
-}
-
 // startBroker runs slipstream on a data directory, in a memory cgroup if there is one.
 func (r *run) startBroker(dir string, group *memoryCgroup, args ...string) (*server, error) {
 	args = append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0"}, args...)

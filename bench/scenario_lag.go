@@ -100,7 +100,7 @@ func (s *scene) lagSide(who role) (*lagSide, error) {
 		limit += lagHeapBytes
 	}
 	for i, name := range lagPhases {
-		side.phases[i] = &trial{c: side.c, what: name}
+		side.phases[i] = &trial{c: side.c, what: name, counted: counters{}}
 	}
 	defer side.c.server.pause()
 	if err := side.makeTopics(s); err != nil {
@@ -186,10 +186,12 @@ func (side *lagSide) round(s *scene, round int) error {
 		if err := syncAndDrop(dir, "big"); err != nil {
 			return err
 		}
+		before := side.c.counters()
 		m, err := measure(side.c, round, func(*contender, int) (*measurement, error) { return run() })
 		if err != nil {
 			return fmt.Errorf("%s: %w", lagPhases[phase], err)
 		}
+		side.phases[phase].counted.add(side.c.counters().since(before))
 		if phase == 2 {
 			reached = m.extra[readersRate]
 			if bytes, ok := residentBytes(dir, "big"); ok {

@@ -49,10 +49,6 @@ func (s *scene) keep(t *trial) {
 	if len(t.rounds) == 0 {
 		return
 	}
-	counted := counters{}
-	for _, m := range t.rounds {
-		counted.add(m.counted)
-	}
 	s.Loads = append(s.Loads, load{
 		What: t.what, Contender: t.c.name, Rounds: len(t.rounds),
 		Seconds:   t.sum(seconds),
@@ -64,7 +60,7 @@ func (s *scene) keep(t *trial) {
 		Late:      t.merged(lateOf).summary(false),
 		ServerCPU: t.sum(serverCPU),
 		LoadCPU:   t.sum(func(m *measurement) float64 { return m.loadCPU }),
-		Counters:  counted,
+		Counters:  t.counted,
 	})
 }
 
