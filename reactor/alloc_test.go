@@ -15,8 +15,13 @@ func TestNoAllocationPerRequest(t *testing.T) {
 		t.Skip("invariants give each allocation a new Block")
 	}
 	file := newTestFile(t, 1<<20)
-	ask := append([]byte{0, 0, 0, 16}, make([]byte, 16)...)
-	ask[4+13] = 1 // bytes 0 to 65536 of the file
+	one := ask(0, 65536)
+	var several []byte // more steps than there is memory for: they are read again and again
+	for i := range 4 {
+		several = append(several, ask(i<<20+5000, 100_000)...)
+	}
+	cold := newTestFile(t, 5<<20)
+	coldLimits := Limits{ColdBytes: 2 << 20}
 	levels(t, func(t *testing.T, level ring.Level) {
 		for _, c := range []struct {
 			name     string
@@ -24,15 +29,19 @@ func TestNoAllocationPerRequest(t *testing.T) {
 			out      []byte
 			in       int
 			pipeline int
+			rung     Rung
+			limits   Limits
 		}{
-			{"small, quiet", newEcho(echoAtOnce), frame(1, 1000), 1004, 1},
-			{"small, pipelined", newEcho(echoEndTurn), frame(1, 1000), 1004, 16},
-			{"16 KiB, direct", newEcho(echoEndTurn), frame(1, 16<<10+100), 16<<10 + 104, 8},
-			{"held by a timer", newEcho(echoHeld), frame(1, 1000), 1004, 2},
-			{"a file", newFileServer(file), ask, 4 + 1 + 65536 + 1, 2},
+			{"small, quiet", newEcho(echoAtOnce), frame(1, 1000), 1004, 1, RungAuto, Limits{}},
+			{"small, pipelined", newEcho(echoEndTurn), frame(1, 1000), 1004, 16, RungAuto, Limits{}},
+			{"16 KiB, direct", newEcho(echoEndTurn), frame(1, 16<<10+100), 16<<10 + 104, 8, RungAuto, Limits{}},
+			{"held by a timer", newEcho(echoHeld), frame(1, 1000), 1004, 2, RungAuto, Limits{}},
+			{"a file", newFileServer(file), one, 4 + 1 + 65536 + 1, 2, RungAuto, Limits{}},
+			{"a file by splice", newFileServer(file), one, 4 + 1 + 65536 + 1, 2, RungBulk, Limits{}},
+			{"a file by the cold lane", newFileServer(cold), several, 4 * (4 + 1 + 100_000 + 1), 1, RungCold, coldLimits},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				s := serve(t, Config{Level: level}, c.svc)
+				s := serve(t, Config{Level: level, Rung: c.rung, Limits: c.limits}, c.svc)
 				conn := s.dial()
 				out, in := make([]byte, 0, c.pipeline*len(c.out)), make([]byte, c.pipeline*c.in)
 				for range c.pipeline {

@@ -25,6 +25,14 @@ func (f *testFile) drop(t testing.TB) {
 	}
 }
 
+// warm brings a file into the page cache.
+func (f *testFile) warm(t testing.TB) {
+	t.Helper()
+	if _, err := ring.NewLinux().ReadAt(f.FD(), make([]byte, len(f.data)), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestEachRung sends the same ranges by each rung, forced and chosen, from a file
 // that is in the page cache and from one that is not.
 func TestEachRung(t *testing.T) {
@@ -36,6 +44,8 @@ func TestEachRung(t *testing.T) {
 				for _, cold := range []bool{false, true} {
 					if cold {
 						f.drop(t)
+					} else {
+						f.warm(t)
 					}
 					var wait sync.WaitGroup
 					for i := range 4 {
