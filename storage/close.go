@@ -122,7 +122,7 @@ func (p *Partition) closeFiles(k kernel) error {
 	if err := c.finish(k, true); err != nil {
 		return err
 	}
-	for i := p.segmentFor(p.offsets.RecoveryPoint); i < len(p.segments)-1; i++ {
+	for i, _ := p.firstUnsettled(); i < len(p.segments)-1; i++ {
 		if err := p.syncSegment(k, p.segments[i]); err != nil {
 			return err
 		}

@@ -233,6 +233,19 @@ func (s *Store) Checkpoints(all []Checkpoint) []Checkpoint {
 	return all
 }
 
+// checkpointed is how far the files can be believed after a crash without being read: not beyond a segment whose indexes
+// may not be durable. That is the active one too, however much of it is synced, for it may be closed before the next checkpoint.
+func (p *Partition) checkpointed() int64 {
+	if p.state == gone { // closed, all of it durable, or deleted
+		return p.offsets.RecoveryPoint
+	}
+	i, before := p.firstUnsettled()
+	if s := p.segments[i]; before || s == p.activeSegment() && p.offsets.RecoveryPoint == p.offsets.LogEnd && s.size > 0 {
+		return min(max(s.base, p.offsets.LogStart), p.offsets.RecoveryPoint)
+	}
+	return p.offsets.RecoveryPoint
+}
+
 // Checkpoint is what the checkpoint files keep of the partition.
 func (p *Partition) Checkpoint() Checkpoint {
 	readers := int64(-1)
@@ -241,7 +254,7 @@ func (p *Partition) Checkpoint() Checkpoint {
 	}
 	return Checkpoint{
 		Readers: readers,
-		Topic:   p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.offsets.RecoveryPoint,
+		Topic:   p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.checkpointed(),
 		HighWatermark: p.offsets.HighWatermark, LogStart: p.offsets.LogStart, FirstSegment: p.segments[0].base,
 	}
 }

@@ -55,15 +55,16 @@ func (p *Partition) sync(upTo int64) {
 	p.syncNext()
 }
 
-// syncNext syncs the segment that the recovery point is in.
+// syncNext syncs the segment that the recovery point is in, having settled the ones before it: what was synced
+// while a segment was being appended to was its .log.
 func (p *Partition) syncNext() {
 	y := &p.syncing
-	if p.offsets.RecoveryPoint >= min(y.target, p.offsets.LogEnd) {
+	i, before := p.firstUnsettled()
+	if !before && p.offsets.RecoveryPoint >= min(y.target, p.offsets.LogEnd) {
 		y.running = false
 		p.quieted()
 		return
 	}
-	i := p.segmentFor(p.offsets.RecoveryPoint)
 	s := p.segments[i]
 	y.segment, y.end = s, p.endOf(i)
 	if p.savingEpochs {
@@ -82,6 +83,16 @@ func (p *Partition) syncNext() {
 		return
 	}
 	p.submitSync()
+}
+
+// firstUnsettled is the place of the first segment of which something may not be durable: the one that the recovery
+// point is in, or, before tells, one before it, whose .log is durable and its indexes may not be.
+func (p *Partition) firstUnsettled() (i int, before bool) {
+	i = p.segmentFor(p.offsets.RecoveryPoint)
+	for ; i > 0 && p.segments[i-1].unsettled; i-- {
+		before = true
+	}
+	return i, before
 }
 
 func (p *Partition) submitSync() {

@@ -121,9 +121,12 @@ func TestKilledAtEachStep(t *testing.T) {
 		p := r.create(dir, cfg)
 		d.left = left
 		killed := liveTransactions(r, p, d)
-		o := p.Offsets()
+		o, point := p.Offsets(), p.Checkpoint().RecoveryPoint
+		if rng.IntN(2) == 0 {
+			point = rng.Int64N(point + 1) // an older checkpoint
+		}
 		again := newRig(t, StoreOptions{})
-		q, report := again.open(dir, cfg, OpenOptions{RecoveryPoint: rng.Int64N(o.RecoveryPoint + 1)})
+		q, report := again.open(dir, cfg, OpenOptions{RecoveryPoint: point})
 		what := fmt.Sprintf("killed before step %d at %+v (%+v)", left, o, report)
 		stable, end, all := historyOf(t, dir)
 		if got := q.Offsets(); got.LogEnd != end || got.LastStable != stable || end < o.HighWatermark {

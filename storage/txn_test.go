@@ -365,7 +365,7 @@ func (x *txnRig) reopened() {
 	defer os.RemoveAll(dir)
 	r := newRig(x.t, StoreOptions{})
 	o := x.p.Offsets()
-	p, report := r.open(dir, x.cfg, OpenOptions{RecoveryPoint: x.rng.Int64N(o.RecoveryPoint + 1)})
+	p, report := r.open(dir, x.cfg, OpenOptions{RecoveryPoint: x.rng.Int64N(x.p.Checkpoint().RecoveryPoint + 1)})
 	x.check(r, p, fmt.Sprintf("after a kill at %d (%+v)", o.LogEnd, report))
 	if errs := r.close(); errs != nil {
 		x.t.Fatal(errs)

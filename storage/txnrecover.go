@@ -95,6 +95,9 @@ func (op *opening) finishTransactions() error {
 			s.aborts.unwritten, s.aborts.list = false, nil
 		}
 	}
+	if err := op.settleRebuilt(); err != nil {
+		return err
+	}
 	for i := range p.txns.open {
 		if e := &p.txns.open[i]; e.first.segment == nil && e.first.offset >= p.offsets.LogStart {
 			if err := op.findPlace(&e.first); err != nil {
@@ -106,6 +109,26 @@ func (op *opening) finishTransactions() error {
 	p.stabilize(&o)
 	p.offsets.set(o)
 	return nil
+}
+
+// settleRebuilt makes durable what was made anew of segments below the recovery point: nothing else would before the
+// next crash, and that a .txnindex is missing then shows nowhere.
+func (op *opening) settleRebuilt() error {
+	p := op.p
+	rebuilt := false
+	for _, s := range p.segments[:len(p.segments)-1] {
+		if !op.scanned[s.base] || s.unsettled {
+			continue
+		}
+		rebuilt = true
+		if err := p.syncSegment(op.k, s); err != nil {
+			return err
+		}
+	}
+	if !rebuilt {
+		return nil
+	}
+	return op.k.SyncDir(p.dir)
 }
 
 // findPlace finds where the batch of an offset begins.
