@@ -103,9 +103,9 @@ func historyOf(t *testing.T, dir string) (stable, end int64, all []abortedTxn) {
 // TestKilledAtEachStep kills a partition before each thing that it does to its files, and opens what is left: the log's own batches
 // say what the last stable offset and the aborted transactions must be.
 func TestKilledAtEachStep(t *testing.T) {
-	step := 1
+	step := 2
 	if testing.Short() {
-		step = 7
+		step = 9
 	}
 	rng := rand.New(rand.NewPCG(2, 2))
 	kills, aborted := 0, 0
@@ -115,7 +115,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		r := newRigOver(t, d, d.faults, StoreOptions{}, nil)
 		cfg := txnConfig()
 		cfg.SegmentBytes = 500
-		if left%2 == 0 {
+		if left%4 < 2 {
 			cfg.FlushMessages = 1
 		}
 		p := r.create(dir, cfg)

@@ -401,7 +401,7 @@ func (x *txnRig) restart(clean bool) {
 // writes that fail, segments that roll, kills and clean stops; after each step the last stable offset and the aborted transactions are what
 // they must be, after a kill at that step too, and a consumer gets what was committed and nothing else.
 func TestTransactionsAgainstAModel(t *testing.T) {
-	seeds, steps := 12, 60
+	seeds, steps := 6, 60
 	if testing.Short() {
 		seeds, steps = 2, 40
 	}
