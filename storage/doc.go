@@ -13,4 +13,8 @@
 // At most one write and one fsync are in flight per partition. Whatever cannot be
 // done in place (a new segment, cutting a failed write back) is a barrier: the
 // partition's appends queue until a helper has done it, nobody else notices.
+//
+// Transactions: Verify, and once the coordinator has agreed, Append with the guard; a marker is an Append from a
+// coordinator (protocol.AppendMarkerBatch). Offsets.LastStable is what is decided; a Query that is Committed ends
+// there, and AbortedTransactions says what of its range to leave out. See txn.go, txnindex.go, verification.go.
 package storage
