@@ -5,8 +5,6 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
-
-	"slipstream/protocol"
 )
 
 // memberState is where a consumer is on its way to what it is to have. The
@@ -54,9 +52,8 @@ type memberFacts struct {
 	clientID   string
 	clientHost string
 	topics     []string // sorted, each once
-	regex      string
-	hasRegex   bool  // regex may be "": the member has said that it has none
-	rebalance  int32 // milliseconds; -1: not said
+	regex      string   // "": none
+	rebalance  int32    // milliseconds; -1: not said
 	assignor   *string
 	classic    *ClassicMemberMetadata // nil: it speaks the consumer protocol
 
@@ -75,12 +72,6 @@ type consumerMember struct {
 	rebalance  timer // to give up what it must
 	join, sync timer // of one that speaks the classic protocol
 	awaits     int32 // the epoch that the rebalance timer is about
-}
-
-// owner is a partition, as a key.
-type owner struct {
-	topic     protocol.UUID
-	partition int32
 }
 
 // consumerGroup is a group whose partitions the coordinator assigns (KIP-848).
@@ -102,22 +93,33 @@ type consumerGroup struct {
 	hashes     map[string]uint64 // of each of those topics that there is
 	hash       uint64            // their sum
 	assignors  map[string]int    // how many members want one
-	owners     map[owner]string  // the member that has, or must give up, a partition
+	owners     owners            // who has, or must give up, each partition
 	stable     map[int32]int     // how many members are stable, by epoch
 	classics   int               // members that speak the classic protocol
 	protocols  map[string]int    // how many of them know a protocol
 
 	job       *assignJob
+	assign    timer   // the end of an assignment interval in which someone waits
+	delayed   []*beat // JoinGroups that wait for it
 	resolving bool
 	unsettled bool // it was a classic group in the middle of a rebalance
 }
 
-func newConsumerGroup() *consumerGroup {
-	return &consumerGroup{
+// newConsumerGroup: a group begins at epoch 1 with an empty target, so that who
+// joins before there is another has an epoch that is not the 0 of joining.
+func newConsumerGroup(g *group) *consumerGroup {
+	cg := &consumerGroup{
+		epoch: 1, assignmentEpoch: 1,
 		members: map[string]*consumerMember{}, static: map[string]string{}, target: map[string]assignment{}, regexes: map[string]*groupRegex{},
-		subscribed: map[string]int{}, hashes: map[string]uint64{}, assignors: map[string]int{}, owners: map[owner]string{},
+		subscribed: map[string]int{}, hashes: map[string]uint64{}, assignors: map[string]int{},
 		stable: map[int32]int{}, protocols: map[string]int{},
 	}
+	cg.assign.fire = func(c *Coordinator) {
+		if g.consumer == cg {
+			c.assignLate(g)
+		}
+	}
+	return cg
 }
 
 func (cg *consumerGroup) state() consumerState {
@@ -215,10 +217,9 @@ func (c *Coordinator) count(g *group, m *consumerMember) {
 		cg.assignors[*m.assignor]++
 	}
 	for _, a := range [...]assignment{m.assigned, m.revoking} {
-		for _, t := range a {
-			for _, p := range t.partitions {
-				cg.owners[owner{t.topic, p}] = m.id
-			}
+		for i := range a {
+			topic, _ := c.topics.TopicByID(a[i].topic)
+			cg.owners.add(m, &a[i], topic.Partitions)
 		}
 	}
 	if m.state == stableMember {
@@ -248,13 +249,8 @@ func (c *Coordinator) uncount(g *group, m *consumerMember) {
 		decrement(cg.assignors, *m.assignor)
 	}
 	for _, a := range [...]assignment{m.assigned, m.revoking} {
-		for _, t := range a {
-			for _, p := range t.partitions {
-				// In a compacted log another may already be said to have it.
-				if cg.owners[owner{t.topic, p}] == m.id {
-					delete(cg.owners, owner{t.topic, p})
-				}
-			}
+		for i := range a {
+			cg.owners.remove(m, &a[i])
 		}
 	}
 	if m.state == stableMember {
@@ -387,7 +383,7 @@ func (c *Coordinator) hashAfter(cg *consumerGroup, changes ...change) int64 {
 // sameFacts compares what a member says of itself, without its assignment.
 func (m *memberFacts) sameFacts(o *memberFacts) bool {
 	return sameString(m.instance, o.instance) && sameString(m.rack, o.rack) && m.clientID == o.clientID && m.clientHost == o.clientHost &&
-		slices.Equal(m.topics, o.topics) && m.regex == o.regex && m.hasRegex == o.hasRegex && m.rebalance == o.rebalance &&
+		slices.Equal(m.topics, o.topics) && m.regex == o.regex && m.rebalance == o.rebalance &&
 		sameString(m.assignor, o.assignor) && sameClassic(m.classic, o.classic)
 }
 

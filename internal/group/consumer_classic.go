@@ -127,7 +127,7 @@ func (m *memberFacts) updateClassic(r *Request, req *kmsg.JoinGroupRequest, s *c
 		m.rebalance = t
 	}
 	m.setTopics(s.topics)
-	m.regex, m.hasRegex = "", true // a classic member has none
+	m.regex = "" // a classic member has none
 	m.clientID, m.clientHost = r.ClientID, r.ClientHost
 	m.classic = &ClassicMemberMetadata{SessionTimeoutMillis: req.SessionTimeoutMillis, SupportedProtocols: protocolsOf(req.Protocols)}
 }
@@ -233,7 +233,7 @@ func (cg *consumerGroup) waits(m *consumerMember) bool {
 	for _, t := range cg.target[m.id] {
 		has := m.assigned.of(t.topic)
 		for _, p := range t.partitions {
-			if _, taken := cg.owners[owner{t.topic, p}]; taken && !has.has(p) {
+			if cg.owners.of(t.topic, p) != nil && !has.has(p) {
 				return true
 			}
 		}
@@ -302,10 +302,9 @@ func (c *Coordinator) describeConsumer(cg *consumerGroup, d *kmsg.ConsumerGroupD
 		member.MemberID, member.InstanceID, member.RackID, member.MemberEpoch = m.id, m.instance, m.rack, m.epoch
 		member.ClientID, member.ClientHost = m.clientID, m.clientHost
 		member.SubscribedTopics = m.topics
-		if m.hasRegex {
-			member.SubscribedTopicRegex = &m.regex
-		}
-		member.Assignment, member.TargetAssignment = c.described(m.assigned), c.described(cg.target[m.id])
+		member.SubscribedTopicRegex = &m.regex
+		// What it still has to give up, it has.
+		member.Assignment, member.TargetAssignment = c.described(merged(m.assigned, m.revoking)), c.described(cg.target[m.id])
 		member.MemberType = 1
 		if m.classic != nil {
 			member.MemberType = 0

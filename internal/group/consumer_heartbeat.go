@@ -105,7 +105,7 @@ func (c *Coordinator) consumerGroupFor(id string, make bool) (*group, *refusal) 
 func (c *Coordinator) joining(g *group, r *Request, req *kmsg.ConsumerGroupHeartbeatRequest, id string) (*memberFacts, *refusal) {
 	cg := g.consumer
 	if cg == nil { // it is only now being made
-		g.consumer = newConsumerGroup()
+		g.consumer = newConsumerGroup(g)
 		return nil, nil
 	}
 	m := cg.members[id]
@@ -217,7 +217,7 @@ func (m *memberFacts) update(r *Request, req *kmsg.ConsumerGroupHeartbeatRequest
 		m.setTopics(req.SubscribedTopicNames)
 	}
 	if req.SubscribedTopicRegex != nil {
-		m.regex, m.hasRegex = *req.SubscribedTopicRegex, true
+		m.regex = *req.SubscribedTopicRegex
 	}
 	m.clientID, m.clientHost, m.classic = r.ClientID, r.ClientHost, nil
 }
@@ -243,7 +243,7 @@ func (c *Coordinator) updateMember(g *group, id string, old, next *memberFacts) 
 	}
 	records = append(records, more...)
 	hash := c.hashAfter(cg, change{old, next})
-	if topics || regex.status == regexKnown || cg.epoch == 0 || hash != cg.recordedHash || cg.unsettled {
+	if topics || regex.status == regexKnown || hash != cg.recordedHash || cg.unsettled {
 		records = append(records, epochRecord(g, cg.epoch+1, hash))
 	}
 	if cg.oldPartitions && len(records) > 0 {
@@ -253,6 +253,7 @@ func (c *Coordinator) updateMember(g *group, id string, old, next *memberFacts) 
 		return false, &refusal{code: protocol.UNKNOWN_SERVER_ERROR}
 	}
 	cg.unsettled = false
+	c.keepSession(g, cg.members[id])
 	if regex.status == regexNew {
 		r := cg.regex(next.regex)
 		r.compiled, r.cost = regex.compiled, regex.cost
@@ -263,7 +264,7 @@ func (c *Coordinator) updateMember(g *group, id string, old, next *memberFacts) 
 
 // abandonNew takes back a group that was being made for someone who was refused.
 func (c *Coordinator) abandonNew(g *group) {
-	if cg := g.consumer; cg != nil && cg.epoch == 0 && len(cg.members) == 0 {
+	if cg := g.consumer; cg != nil && cg.epoch == 1 && len(cg.members) == 0 {
 		g.consumer = nil
 	}
 	c.sweep(g)

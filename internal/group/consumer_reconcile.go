@@ -189,15 +189,18 @@ func (s *split) topic(want, has topicAssignment) {
 // free says whether nobody else has a partition. What the member itself still has
 // to give up is its own to get back.
 func (s *split) free(topic protocol.UUID, partition int32) bool {
-	id, owned := s.cg.owners[owner{topic, partition}]
-	if !owned {
-		return true
+	has := s.cg.owners.of(topic, partition)
+	if has != s.m {
+		return has == nil
 	}
 	revoking := s.m.revoking.of(topic)
-	return id == s.m.id && revoking.has(partition)
+	return revoking.has(partition)
 }
 
 func (t *topicAssignment) take(from topicAssignment, i int) {
+	if t.partitions == nil {
+		t.partitions, t.epochs = make([]int32, 0, len(from.partitions)-i), make([]int32, 0, len(from.partitions)-i)
+	}
 	t.partitions = append(t.partitions, from.partitions[i])
 	t.epochs = append(t.epochs, from.epochs[i])
 }

@@ -6,10 +6,7 @@ import "slices"
 func memberRecord(g *group, id string, m *memberFacts) Record {
 	v := &ConsumerGroupMemberMetadataValue{
 		InstanceID: m.instance, RackID: m.rack, ClientID: m.clientID, ClientHost: m.clientHost, SubscribedTopicNames: m.topics,
-		RebalanceTimeoutMillis: m.rebalance, ServerAssignor: m.assignor, Classic: m.classic,
-	}
-	if m.hasRegex {
-		v.SubscribedTopicRegex = &m.regex
+		SubscribedTopicRegex: &m.regex, RebalanceTimeoutMillis: m.rebalance, ServerAssignor: m.assignor, Classic: m.classic,
 	}
 	return Record{Key{Type: TypeConsumerMember, Group: g.id, Name: id}, v}
 }
@@ -91,7 +88,7 @@ func (c *Coordinator) applyConsumer(k Key, v Value) {
 		if g.classic != nil {
 			c.dropClassic(g)
 		}
-		g.consumer = newConsumerGroup()
+		g.consumer = newConsumerGroup(g)
 	}
 	cg := g.consumer
 	switch v := v.(type) {
@@ -129,7 +126,7 @@ func (m *memberFacts) setMetadata(v *ConsumerGroupMemberMetadataValue) {
 	m.topics = slices.Clone(v.SubscribedTopicNames)
 	slices.Sort(m.topics)
 	m.topics = slices.Compact(m.topics)
-	m.hasRegex, m.regex = v.SubscribedTopicRegex != nil, orEmpty(v.SubscribedTopicRegex)
+	m.regex = orEmpty(v.SubscribedTopicRegex)
 	m.rebalance, m.assignor, m.classic = v.RebalanceTimeoutMillis, v.ServerAssignor, v.Classic
 }
 

@@ -70,7 +70,7 @@ func Example() {
 		fmt.Println(k.Type)
 	}
 	// Output:
-	// request 1: member epoch 1, 4 partitions
+	// request 1: member epoch 2, 4 partitions
 	// ConsumerGroupMemberMetadata
 	// ConsumerGroupMetadata
 	// ConsumerGroupTargetAssignmentMember

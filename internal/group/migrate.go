@@ -96,7 +96,7 @@ func (c *Coordinator) upgradeRecords(g *group) ([]Record, *refusal) {
 		records = append(records, memberRecord(g, members[i].id, &members[i].facts))
 		changes = append(changes, change{next: &members[i].facts})
 	}
-	records = append(records, epochRecord(g, cg.generation, c.hashAfter(newConsumerGroup(), changes...)))
+	records = append(records, epochRecord(g, cg.generation, c.hashAfter(newConsumerGroup(g), changes...)))
 	for i := range members {
 		records = append(records, targetRecord(g, members[i].id, members[i].facts.assigned))
 	}

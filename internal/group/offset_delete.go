@@ -108,8 +108,6 @@ func (c *Coordinator) deleteGroups(r *Request, req *kmsg.DeleteGroupsRequest) {
 		g := c.find(id)
 		code := protocol.NONE
 		switch {
-		case id == "":
-			code = protocol.INVALID_GROUP_ID
 		case g == nil:
 			code = protocol.GROUP_ID_NOT_FOUND
 		case !g.empty():

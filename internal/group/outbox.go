@@ -329,11 +329,10 @@ func (c *Coordinator) answerAllWaiting(code protocol.ErrorCode) {
 				c.answerSync(g, m, code)
 			}
 		}
-		if g.consumer != nil && g.consumer.job != nil {
-			for _, b := range g.consumer.job.waiting {
+		if g.consumer != nil {
+			for _, b := range g.consumer.waiting() {
 				b.refuse(c, g, &refusal{code: code})
 			}
-			g.consumer.job.waiting = nil
 		}
 	}
 }

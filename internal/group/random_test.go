@@ -332,8 +332,13 @@ func checkConsumer(t testing.TB, g *group) {
 			t.Fatalf("%s: nothing ends the session of %s", g.id, m.id)
 		}
 	}
-	if fmt.Sprint(owners) != fmt.Sprint(cg.owners) {
-		t.Fatalf("%s: owners are %v, kept %v", g.id, owners, cg.owners)
+	for o, id := range owners {
+		if m := cg.owners.of(o.topic, o.partition); m == nil || m.id != id {
+			t.Fatalf("%s: %v is %s's, and is taken for another's", g.id, o, id)
+		}
+	}
+	if n := cg.owners.count + len(cg.owners.odd); n != len(owners) {
+		t.Fatalf("%s: %d partitions have owners, counted %d", g.id, len(owners), n)
 	}
 	if cg.job != nil || cg.epoch > cg.assignmentEpoch {
 		return
@@ -411,7 +416,7 @@ func (x *chaos) wholeConsumer(g *group) {
 	for name := range cg.subscribed {
 		topic, ok := x.topics.byName[name]
 		for p := range topic.Partitions {
-			if _, owned := cg.owners[owner{topic.ID, p}]; ok && !owned {
+			if ok && cg.owners.of(topic.ID, p) == nil {
 				var b strings.Builder
 				dumpConsumer(&b, g, cg)
 				x.t.Fatalf("%s: nobody has %s-%d:\n%s", g.id, name, p, &b)

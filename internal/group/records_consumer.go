@@ -98,18 +98,20 @@ func (v *ConsumerGroupMemberMetadataValue) walk(c *codec, _ int16) {
 	c.nullableString(&v.SubscribedTopicRegex)
 	c.int32(&v.RebalanceTimeoutMillis)
 	c.nullableString(&v.ServerAssignor)
-	c.tags(&v.Tags, optional{0, v.Classic != nil, v.walkClassic})
+	c.tags(&v.Tags, optional{0, true, v.walkClassic}) // Kafka writes the tag, even if it is null
 }
 
-// walkClassic is a nullable structure: a byte says whether it is there.
+// walkClassic is a nullable structure: a varint says whether it is there.
 func (v *ConsumerGroupMemberMetadataValue) walkClassic(c *codec) {
-	present := int8(1)
-	c.int8(&present)
+	present := uint32(0)
+	if v.Classic != nil {
+		present = 1
+	}
+	c.uvarint(&present)
+	if present == 0 || c.err != nil {
+		return
+	}
 	if c.reading {
-		v.Classic = nil
-		if present < 0 || c.err != nil {
-			return
-		}
 		v.Classic = &ClassicMemberMetadata{}
 	}
 	c.int32(&v.Classic.SessionTimeoutMillis)

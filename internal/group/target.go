@@ -10,33 +10,49 @@ import (
 
 // withTarget sees to it that there is a target assignment for the group's epoch,
 // then finishes the heartbeat. A small group's target is computed on the spot. A
-// large one's is a job; the heartbeat that has begun it waits for it, and so do
-// those of a group that has had none yet. Other heartbeats go on with what there
-// is, as they do while the assignment interval has not passed.
+// large one's is a job; the heartbeat that has begun it waits for it. Others go on
+// with what there is, and so do all while the assignment interval lasts. When it
+// ends the target is computed without waiting for another heartbeat, as Kafka does:
+// its members learn of it one heartbeat sooner. A JoinGroup waits until then, or it
+// would be sent back to join again and again.
 func (c *Coordinator) withTarget(g *group, b *beat) {
 	cg := g.consumer
-	if cg.epoch <= cg.assignmentEpoch {
+	switch {
+	case cg.epoch <= cg.assignmentEpoch:
 		c.finish(g, b)
-		return
-	}
-	begun := cg.job != nil
-	if !begun && !c.assignmentDue(g) {
-		c.finish(g, b)
-		return
-	}
-	if !begun {
-		cg.job = newAssignJob(g)
-		if _, done := cg.job.run(c, syncUnits); done {
-			c.finish(g, b)
-			return
+	case cg.job != nil || !c.assignmentDue(g):
+		if cg.job == nil && !cg.assign.armed() {
+			c.timers.arm(&cg.assign, cg.assignedAt+int64(c.assignmentIntervalMillis(g.id)))
 		}
+		if b.join == nil {
+			c.finish(g, b)
+		} else if cg.job != nil {
+			cg.job.waiting = append(cg.job.waiting, b)
+		} else {
+			cg.delayed = append(cg.delayed, b)
+		}
+	default:
+		c.assignNow(g, b)
+	}
+}
+
+// assignNow computes a target, at once or in a job, and finishes what waits for it.
+func (c *Coordinator) assignNow(g *group, waiting ...*beat) {
+	cg := g.consumer
+	c.timers.stop(&cg.assign)
+	cg.job = newAssignJob(g)
+	cg.job.waiting = append(cg.delayed, waiting...)
+	cg.delayed = nil
+	if _, done := cg.job.run(c, syncUnits); !done {
 		c.jobs.add(cg.job)
 	}
-	if begun && cg.assignmentEpoch > 0 {
-		c.finish(g, b)
-		return
+}
+
+// assignLate is the end of an assignment interval in which someone waited.
+func (c *Coordinator) assignLate(g *group) {
+	if cg := g.consumer; cg != nil && cg.job == nil && len(cg.members) > 0 {
+		c.assignNow(g)
 	}
-	cg.job.waiting = append(cg.job.waiting, b)
 }
 
 // assignmentDue holds group.consumer.assignment.interval.ms (KIP-1263): many who
@@ -49,21 +65,29 @@ func (c *Coordinator) assignmentDue(g *group) bool {
 // restartJob begins a computation anew that has seen a member under another id.
 func (c *Coordinator) restartJob(g *group) {
 	if j := g.consumer.job; j != nil {
-		*j = assignJob{g: g, epoch: g.consumer.epoch, waiting: j.waiting, queued: j.queued}
+		*j = assignJob{g: g, epoch: g.consumer.epoch, waiting: j.waiting}
 	}
 }
 
 // abortJob ends a computation for a group that is gone.
 func (c *Coordinator) abortJob(g *group) {
-	j := g.consumer.job
-	if j == nil {
-		return
-	}
-	g.consumer.job = nil
-	j.phase = assignDone
-	for _, b := range j.waiting {
+	cg := g.consumer
+	c.timers.stop(&cg.assign)
+	for _, b := range cg.waiting() {
 		b.refuse(c, g, refusef(protocol.UNKNOWN_MEMBER_ID, "Member %s is not a member of group %s.", b.id, g.id))
 	}
+}
+
+// waiting takes everything that waits for a target, and ends its computation.
+func (cg *consumerGroup) waiting() []*beat {
+	waiting := cg.delayed
+	cg.delayed = nil
+	if cg.job != nil {
+		waiting = append(waiting, cg.job.waiting...)
+		cg.job.waiting, cg.job.phase = nil, assignDone
+		cg.job = nil
+	}
+	return waiting
 }
 
 // refuse answers a heartbeat, or what stands for one, with an error.
@@ -83,7 +107,6 @@ type assignJob struct {
 	g       *group
 	epoch   int32
 	waiting []*beat
-	queued  bool
 
 	phase   assignPhase
 	names   []string // of the topics, to be looked up

@@ -150,6 +150,7 @@ func (w *world) endTransaction(producerID int64, commit bool) {
 type fakeTopics struct {
 	names   []string
 	byName  map[string]Topic
+	byID    map[protocol.UUID]Topic // if indexed
 	version int64
 	made    uint64
 }
@@ -161,7 +162,19 @@ func (f *fakeTopics) TopicByName(name string) (Topic, bool) {
 	return t, ok
 }
 
+// index makes TopicByID fast; the topics must not change after it.
+func (f *fakeTopics) index() {
+	f.byID = map[protocol.UUID]Topic{}
+	for _, t := range f.byName {
+		f.byID[t.ID] = t
+	}
+}
+
 func (f *fakeTopics) TopicByID(id protocol.UUID) (Topic, bool) {
+	if f.byID != nil {
+		t, ok := f.byID[id]
+		return t, ok
+	}
 	for _, t := range f.byName {
 		if t.ID == id {
 			return t, true
@@ -254,15 +267,15 @@ func dumpConsumer(b *strings.Builder, g *group, cg *consumerGroup) {
 	fmt.Fprintf(b, "%q epoch %d assignment %d at %d hash %x recorded %x state %s\n", g.id, cg.epoch, cg.assignmentEpoch, cg.assignedAt, cg.hash, uint64(cg.recordedHash), cg.state())
 	for _, m := range cg.sorted {
 		fmt.Fprintf(b, "  %q epoch %d/%d state %d has %v gives up %v is to have %v\n", m.id, m.epoch, m.previous, m.state, m.assigned, m.revoking, cg.target[m.id])
-		fmt.Fprintf(b, "    instance %q rack %q client %q %q topics %q regex %q %v rebalance %d assignor %q classic %v\n", orEmpty(m.instance), orEmpty(m.rack),
-			m.clientID, m.clientHost, m.topics, m.regex, m.hasRegex, m.memberFacts.rebalance, orEmpty(m.assignor), m.classic)
+		fmt.Fprintf(b, "    instance %q rack %q client %q %q topics %q regex %q rebalance %d assignor %q classic %v\n", orEmpty(m.instance), orEmpty(m.rack),
+			m.clientID, m.clientHost, m.topics, m.regex, m.memberFacts.rebalance, orEmpty(m.assignor), m.classic)
 	}
 	for _, name := range cg.regexNames() {
 		r := cg.regexes[name]
 		fmt.Fprintf(b, "  regex %q members %d resolved %v topics %q version %d at %d\n", name, r.members, r.resolved, r.topics, r.version, r.at)
 	}
 	fmt.Fprintf(b, "  topics %v assignors %v stable %v classics %d protocols %v targets %d static %v owners %d\n",
-		cg.subscribed, cg.assignors, cg.stable, cg.classics, cg.protocols, len(cg.target), cg.static, len(cg.owners))
+		cg.subscribed, cg.assignors, cg.stable, cg.classics, cg.protocols, len(cg.target), cg.static, cg.owners.count+len(cg.owners.odd))
 }
 
 func dumpOffsets(b *strings.Builder, g *group, what string, t offsetTable) {
