@@ -36,6 +36,16 @@
 // members, the expiry of offsets and arming the timers of a loaded partition are
 // done piece by piece in [Coordinator.Work] and [Coordinator.Ready].
 //
+// Where it parts from Kafka 4.3.1, which testdata/apache and testdata/story show: a
+// JoinGroup that is refused makes no group; a group that only was there for its
+// offsets goes with them; a target assignment that had to wait for
+// group.consumer.assignment.interval.ms is computed when that ends and not with the
+// next heartbeat, and a JoinGroup waits for it; the hash of the subscribed topics is
+// our own, so that a group that is taken over from a Kafka has one more epoch; the
+// eldest member leads after a leader; `uniform` gives the odd partitions to whoever
+// has them already; regular expressions are bounded (limits.go); ids that were given
+// out and not used are bounded. Reasons (KIP-800) are read and not kept.
+//
 // Sources: the schemas in Apache Kafka 4.3's kafka-group-coordinator and
 // kafka-clients jars, KIP-848 and the other KIPs named where they are served, and
 // the answers and logs of a running Kafka 4.3.1 (testdata).

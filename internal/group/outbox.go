@@ -119,10 +119,22 @@ func (c *Coordinator) openNext() {
 	}
 }
 
+// sizeOf is about what a classic group's record weighs, so that the memory for a
+// thousand members is taken at once; other records are small.
+func sizeOf(v Value) (size int) {
+	if g, ok := v.(*GroupMetadataValue); ok {
+		for i := range g.Members {
+			m := &g.Members[i]
+			size += 40 + len(m.MemberID) + len(orEmpty(m.GroupInstanceID)) + len(m.ClientID) + len(m.ClientHost) + len(m.Subscription) + len(m.Assignment)
+		}
+	}
+	return size
+}
+
 // encodeAll encodes records into one piece of memory.
 func encodeAll(records []Record) (raw []RawRecord, size int) {
 	raw = make([]RawRecord, len(records))
-	buf := make([]byte, 0, 128*len(records))
+	buf := make([]byte, 0, 128*len(records)+sizeOf(records[0].Value))
 	type span struct{ key, value, end int }
 	spans := make([]span, len(records))
 	for i, r := range records {
