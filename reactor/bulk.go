@@ -154,7 +154,7 @@ func (c *Conn) bulkOut(res int32) {
 	case res > 0:
 		m.sent += int(res)
 		if !c.closing {
-			c.Core.Stats.Rungs[RungBulk].Bytes += uint64(res)
+			c.Core.countSent(c.send.first, RungBulk, int(res))
 			c.consume(int(res))
 		}
 	case errno == unix.ECANCELED, errno == unix.EAGAIN, errno == unix.EINTR, res == 0:

@@ -154,7 +154,7 @@ func (c *Conn) sendCold(s *segment, n int) (int, syscall.Errno) {
 	sent, errno := core.Kernel.SendNow(c.fd, iovecs, n < s.n || s.next != nil)
 	c.leaveStep()
 	step.sentTo(c, from+sent, sent)
-	core.Stats.Rungs[RungCold].Bytes += uint64(sent)
+	core.countSent(s, RungCold, sent)
 	return sent, errno
 }
 

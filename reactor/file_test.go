@@ -84,7 +84,7 @@ func (s *fileServer) answer(r *Request) {
 		r.AddBlock(b, from, len(head))
 		from = len(head)
 		s.file.refs.Add(1)
-		r.AddFile(s.file, int64(binary.BigEndian.Uint64(p[i:])), int(binary.BigEndian.Uint64(p[i+8:])), 0, false)
+		r.AddFile(s.file, int64(binary.BigEndian.Uint64(p[i:])), int(binary.BigEndian.Uint64(p[i+8:])), Purpose{})
 	}
 	head = append(head, 'e')
 	r.AddBlock(b, from, len(head))

@@ -16,7 +16,7 @@ const (
 	// RungAuto takes for each stretch the cheapest that fits.
 	RungAuto Rung = iota
 	// RungRelay sends the receive blocks that the bytes came in. It is the service's
-	// to do, with AddBlock; what it does not send that way is sent as by RungAuto.
+	// to say, with AddRelay; what cannot leave that way is sent as by RungAuto.
 	RungRelay
 	// RungHot is sendfile on the core, of what is in the page cache.
 	RungHot
@@ -56,11 +56,15 @@ type RungCounters struct {
 	Bytes     uint64 // that it sent
 }
 
-// CountRung counts a stretch of so many bytes as sent by a rung: for the service,
-// where it sends in a rung's way itself.
-func (c *Core) CountRung(r Rung, bytes int) {
-	c.Stats.Rungs[r].Stretches++
-	c.Stats.Rungs[r].Bytes += uint64(bytes)
+// RungBytes are bytes by the rung that sent them.
+type RungBytes [RungCount]uint64
+
+// countSent counts n bytes of a stretch as sent by a rung.
+func (c *Core) countSent(s *segment, r Rung, n int) {
+	c.Stats.Rungs[r].Bytes += uint64(n)
+	if s.tally != nil {
+		s.tally[r] += uint64(n)
+	}
 }
 
 // use notes that a rung is to send from a stretch.
@@ -127,6 +131,6 @@ func (c *Conn) sendHot(s *segment, n int) (int, syscall.Errno) {
 	if observed != 0 {
 		core.Observer.End(0, sent)
 	}
-	core.Stats.Rungs[RungHot].Bytes += uint64(sent)
+	core.countSent(s, RungHot, sent)
 	return sent, errno
 }

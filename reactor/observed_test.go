@@ -61,7 +61,7 @@ func TestReadsAreAnnounced(t *testing.T) {
 				b.Retain()
 				r.AddBlock(b, 0, 5)
 				f.refs.Add(1)
-				r.AddFile(observedFile{f}, 1000, 3<<20, 9, false)
+				r.AddFile(observedFile{f}, 1000, 3<<20, Purpose{Reader: 9})
 				r.AddBlock(b, 4, 5)
 				r.Finish()
 				return Next

@@ -32,10 +32,9 @@ func (r *Request) Piece(p []byte) (at Piece, ok bool) {
 }
 
 // AddRelay appends a piece to the response, which are also the bytes of f from off
-// on, read for reader (see AddFile). One reference to the file passes to the
-// request; the block is the caller's and may be released once the request is
-// finished.
-func (r *Request) AddRelay(p Piece, f File, off int64, reader uint32) {
+// on (see AddFile). One reference to the file passes to the request; the block is
+// the caller's and may be released once the request is finished.
+func (r *Request) AddRelay(p Piece, f File, off int64, why Purpose) {
 	if p.From < 0 || p.From >= p.To || p.To > len(p.Block.mem) {
 		panic("reactor: AddRelay outside of its block")
 	}
@@ -43,7 +42,8 @@ func (r *Request) AddRelay(p Piece, f File, off int64, reader uint32) {
 	p.Block.Retain()
 	s := r.Conn.Core.takeSegment()
 	s.block, s.off, s.n = p.Block, int64(p.From), p.To-p.From
-	s.relayed, s.shift, s.reader, s.tail = f, off-int64(p.From), reader, true
+	s.relayed, s.shift = f, off-int64(p.From)
+	s.reader, s.tail, s.tally = why.Reader, why.Tail, why.Sent
 	r.add(s)
 	r.relays = true
 }
@@ -107,7 +107,8 @@ func (c *Conn) relay() {
 func (c *Conn) countRelayed(n int) {
 	for s := c.send.first; s != nil && n > 0; s = s.next {
 		if s.relayed != nil {
-			c.Core.CountRung(RungRelay, min(n, s.n))
+			c.Core.Stats.Rungs[RungRelay].Stretches++
+			c.Core.countSent(s, RungRelay, min(n, s.n))
 		}
 		n -= s.n
 	}

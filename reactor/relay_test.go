@@ -71,8 +71,8 @@ func (s *relayServer) relay(p *Request) {
 		b.Retain()
 		r.AddBlock(b, 0, 5)
 		s.file.refs.Add(2)
-		r.AddRelay(one, s.file, int64(s.at), 0)
-		r.AddRelay(two, s.file, int64(s.at+half), 0)
+		r.AddRelay(one, s.file, int64(s.at), Purpose{})
+		r.AddRelay(two, s.file, int64(s.at+half), Purpose{})
 		r.AddBlock(b, 5, 6)
 		r.Finish()
 	}

@@ -59,6 +59,7 @@ type segment struct {
 	// reader is who the file's bytes are for, with the CacheObserver.
 	reader uint32
 	tail   bool // they are near the end of a log that grows
+	tally  *RungBytes
 	rung   Rung // what sent, or is to send, some of them last
 	last   bool // of its response
 	// relayed is the file that a block's bytes are in as well, shift bytes further
@@ -195,20 +196,30 @@ func (r *Request) AddBlock(b *Block, from, to int) {
 	r.responseBytes += s.cost()
 }
 
-// AddFile appends n bytes of f from off to the response, read for reader (see
-// CacheObserver; 0: nobody in particular). tail says that they are near the end of
-// a log that grows: should they not be in the page cache, that counts as a
-// Counters.TailMisses, which cold readers may be slowed down for. One reference to
-// f passes to the request. The bytes are read when they are sent: they must not
-// change until f is released.
-func (r *Request) AddFile(f File, off int64, n int, reader uint32, tail bool) {
+// Purpose is what a stretch of a file is read for.
+type Purpose struct {
+	// Reader is who it is for, with the CacheObserver; 0: nobody in particular.
+	Reader uint32
+	// Tail says that it is near the end of a log that grows: should it not be in the
+	// page cache, that counts as a Counters.TailMisses, which cold readers may be
+	// slowed down for.
+	Tail bool
+	// Sent is where its bytes are counted as they leave; nil: with the core's only.
+	Sent *RungBytes
+}
+
+// AddFile appends n bytes of f from off to the response. One reference to f passes
+// to the request. The bytes are read when they are sent: they must not change until
+// f is released.
+func (r *Request) AddFile(f File, off int64, n int, why Purpose) {
 	r.mustBeOpen("added to")
 	if n <= 0 {
 		f.Release()
 		return
 	}
 	s := r.Conn.Core.takeSegment()
-	s.file, s.off, s.n, s.reader, s.tail = f, off, n, reader, tail
+	s.file, s.off, s.n = f, off, n
+	s.reader, s.tail, s.tally = why.Reader, why.Tail, why.Sent
 	r.add(s)
 }
 

@@ -278,7 +278,7 @@ func (r *stageRig) askForFile(h *holder, file *testFile) net.Conn {
 	b := r.core.Arena.Alloc(100)
 	q.AddBlock(b, 0, 100)
 	file.refs.Add(1)
-	q.AddFile(file, 0, len(file.data), 0, false)
+	q.AddFile(file, 0, len(file.data), Purpose{})
 	q.Finish()
 	h.finish(0, 10)
 	return c

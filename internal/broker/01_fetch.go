@@ -444,12 +444,12 @@ func (p *fetchPart) atTail() bool { return p.behind <= tailBytes }
 // addRecords adds a part's range of the log to the response: from the blocks that
 // it was received in, if it came in this turn and is not much, else from its file.
 func (op *fetchOp) addRecords(p *fetchPart, relayed *int) {
-	r, reader := &p.at, op.home.readerOf(p)
+	r, why := &p.at, reactor.Purpose{Reader: op.home.readerOf(p), Tail: p.atTail(), Sent: &p.topic.counters.Sent}
 	if p.visit.owner == op.home && *relayed+r.Len <= storage.RelayBytes {
 		at := r.Pos
 		for _, piece := range op.home.store.Relayed(r) {
 			r.File.Retain()
-			op.req.AddRelay(piece, r.File, at, reader)
+			op.req.AddRelay(piece, r.File, at, why)
 			at += int64(piece.To - piece.From)
 		}
 		if at > r.Pos {
@@ -459,7 +459,7 @@ func (op *fetchOp) addRecords(p *fetchPart, relayed *int) {
 			return
 		}
 	}
-	op.req.AddFile(r.File, r.Pos, r.Len, reader, p.atTail())
+	op.req.AddFile(r.File, r.Pos, r.Len, why)
 	*r = storage.Range{}
 	p.sent = true
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slipstream/protocol"
+	"slipstream/reactor"
 	"slipstream/storage"
 )
 
@@ -21,6 +22,8 @@ type TopicCounters struct {
 	// or corrupt, an offset out of range). Errors has all of them.
 	FailedProduce uint64
 	FailedFetch   uint64
+	// Sent is what left of BytesOut, by the rung of the fetch ladder; of topics only.
+	Sent reactor.RungBytes
 }
 
 // ErrorCodes is one more than the highest error code that is counted by itself.

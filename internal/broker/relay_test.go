@@ -54,6 +54,27 @@ func (b *testBroker) parked(n int) {
 	b.t.Fatalf("%d fetches are not parked", n)
 }
 
+// sentOf is how many bytes of a topic left, by all rungs, and how many were to.
+func (b *testBroker) sentOf(topic string) (sent, out uint64) {
+	for core := range b.broker.Cores() {
+		s := &CoreSnapshot{Topics: make([]TopicFigures, 0, 100), Partitions: make([]PartitionFigures, 0, 100)}
+		done := make(chan struct{})
+		if !b.broker.Ask(core, s, func(bool) { close(done) }) {
+			b.t.Fatal("a core does not answer")
+		}
+		<-done
+		for _, t := range s.Topics {
+			if t.Name == topic {
+				out += t.Counters.BytesOut
+				for _, n := range t.Counters.Sent {
+					sent += n
+				}
+			}
+		}
+	}
+	return sent, out
+}
+
 // TestFanOut has 64 consumers wait for one partition: all get each batch, and what they
 // get is what the log has. With one core it comes from the block that it was received
 // in; what is too much for that, or on another core, comes from the file.
@@ -93,6 +114,9 @@ func TestFanOut(t *testing.T) {
 				w.waitFor("t", 0, 0)
 				if got, err := w.records(); err != nil || !bytes.Equal(got, log) {
 					t.Errorf("the log has %d bytes, the consumers got %d: %v", len(got), len(log), err)
+				}
+				if sent, out := b.sentOf("t"); sent != out || out < uint64(len(log)*consumers) {
+					t.Errorf("%d bytes of the topic were sent by one rung or another, of %d", sent, out)
 				}
 				counters, _ := b.figures(0)
 				want := uint64(consumers * rounds)

@@ -158,6 +158,9 @@ func addCounters(to, from *broker.TopicCounters) {
 	to.FetchRequests += from.FetchRequests
 	to.FailedProduce += from.FailedProduce
 	to.FailedFetch += from.FailedFetch
+	for rung, bytes := range from.Sent {
+		to.Sent[rung] += bytes
+	}
 }
 
 // mergePartitions lists partitions, each once: one of a topic that was deleted and

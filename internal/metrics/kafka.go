@@ -55,6 +55,9 @@ func (c *collector) putKafkaTopics(out *output) {
 		for _, f := range topicFamilies {
 			out.count(f.family, f.of(&v.topics[name].Counters), name)
 		}
+		for rung := reactor.RungRelay; rung < reactor.RungCount; rung++ {
+			out.count(topicSent, v.topics[name].Counters.Sent[rung], name, rung.String())
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ var (
 	coreTurns     = own(histogram, "slipstream_core_turn_seconds", "How long turns with something to do took, without waiting. What arrives is seen with the next turn.", "core")
 	rungStretches = own(counter, "slipstream_core_rung_stretches_total", "Stretches of log files that a rung of the fetch ladder served, in part or whole.", "core", "rung")
 	rungBytes     = own(counter, "slipstream_core_rung_bytes_total", "Bytes that a rung of the fetch ladder sent.", "core", "rung")
+	topicSent     = own(counter, "slipstream_topic_sent_bytes_total", "Bytes of the topic's log that a rung of the fetch ladder sent.", "topic", "rung")
 	openFiles     = own(gauge, "slipstream_store_open_files", "Log and index files open.", "core")
 	refusedConns  = optional("once there was one", counter, "slipstream_requests_refused_total", "Requests that could not be answered: their connections were closed.", "reason")
 	coldRate      = own(gauge, "slipstream_cold_rate_limit_bytes_per_second", "What the core's cold readers may read, so that tail readers keep their pages; 0: as much as they can.", "core")
