@@ -212,7 +212,7 @@ func (s *coldStep) read() bool {
 		flags = unix.RWF_DONTCACHE
 	}
 	n := s.want - s.fill
-	sqe.PrepRead2(s.file.FD(), unsafe.Pointer(&s.mem[s.fill]), uint32(n), uint64(s.base)+uint64(s.fill), flags)
+	sqe.PrepRead2(s.file.StreamFD(), unsafe.Pointer(&s.mem[s.fill]), uint32(n), uint64(s.base)+uint64(s.fill), flags)
 	sqe.Flags |= ring.SQEAsync
 	s.state = stepReading
 	l.reading++

@@ -23,6 +23,7 @@ type testFile struct {
 
 func (f *testFile) FD() int          { return int(f.file.Fd()) }
 func (f *testFile) Observed() uint32 { return 0 }
+func (f *testFile) StreamFD() int    { return f.FD() }
 func (f *testFile) Readable() int64  { return int64(len(f.data)) }
 func (f *testFile) Retain()          { f.refs.Add(1) }
 func (f *testFile) Release()         { f.refs.Add(-1) }

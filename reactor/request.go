@@ -39,6 +39,8 @@ const (
 // on any core.
 type File interface {
 	FD() int
+	// StreamFD is a descriptor for long reads that go on one behind the other.
+	StreamFD() int
 	// Observed is the file's number with the CacheObserver, 0 if it has none.
 	Observed() uint32
 	// Readable is how far, from its beginning, the file's bytes are final: nothing

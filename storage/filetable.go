@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 
@@ -21,6 +22,8 @@ type File struct {
 	readable atomic.Int64
 	// observed is the file's number with the core's CacheObserver, 0 if it has none.
 	observed uint32
+	// stream is what StreamFD returns, plus 1; 0: it has not been asked for.
+	stream atomic.Int32
 
 	owner      *segment // whose files[kind] this is, while the table holds it
 	kind       fileKind
@@ -37,15 +40,38 @@ func (f *File) Observed() uint32 { return f.observed }
 // watermark when a range of it was planned last. It implements reactor.File.
 func (f *File) Readable() int64 { return f.readable.Load() }
 
+// StreamFD is a descriptor of the same file for reads that go on one behind the other, opened when it is first wanted. It
+// implements reactor.File.
+func (f *File) StreamFD() int {
+	if fd := f.stream.Load(); fd != 0 {
+		return int(fd) - 1
+	}
+	fd, err := f.kernel.Open("/proc/self/fd/"+strconv.Itoa(f.fd), readOnly, 0)
+	if err != nil {
+		fd = f.fd
+	}
+	if !f.stream.CompareAndSwap(0, int32(fd)+1) {
+		if fd != f.fd {
+			f.kernel.CloseNow(fd) // another core was faster
+		}
+		return int(f.stream.Load()) - 1
+	}
+	return fd
+}
+
 // Retain adds a reference to one that the caller has.
 func (f *File) Retain() { f.refs.Add(1) }
 
 // Release gives a reference back; the last closes the file. It may be called on any core: a response
 // that another core sends holds one.
 func (f *File) Release() {
-	if f.refs.Add(-1) == 0 {
-		f.kernel.CloseNow(f.fd)
+	if f.refs.Add(-1) > 0 {
+		return
 	}
+	if fd := int(f.stream.Load()) - 1; fd >= 0 && fd != f.fd {
+		f.kernel.CloseNow(fd)
+	}
+	f.kernel.CloseNow(f.fd)
 }
 
 // fileTable keeps a core's segment files open, those used last, up to a limit. Files in use beyond that
@@ -119,9 +145,9 @@ func (t *fileTable) add(p *Partition, s *segment, kind fileKind, fd int) *File {
 	}
 	f := &File{fd: fd, kernel: t.kernel, owner: s, kind: kind}
 	if kind == logFile {
-		// Without that, the kernel reads ahead of sendfile and of the cold lane: a reader that lags finds those pages
-		// resident and goes through the page cache (94 of 100 MiB), which it does not leave as it was, at half the
-		// speed. A file system that knows no such advice works all the same.
+		// A few heads here and there, and a sendfile behind them, are to the kernel the beginning of more: it read
+		// ahead up to three quarters of a log that a cold reader went through, in nobody's name and into the cache that
+		// such a reader is to leave as it was. The cold lane, which reads all of it, has StreamFD.
 		_ = t.kernel.Advise(fd, 0, 0, unix.FADV_RANDOM)
 		s.observed = t.observer.File(fd, p.id.String(), s.size)
 		f.observed = s.observed

@@ -29,10 +29,6 @@ type LookupWaiter interface{ LookedUp(l *Lookup) }
 
 // lookupFile is a file that a lookup reads: one that the store has open, or the path of one that it has not. Opening
 // a file whose name is not cached waits for the disk too.
-//
-// A log is opened once more in any case. What is read for a plan are a few heads, far apart, and the kernel takes that for
-// the beginning of more: it read ahead up to three quarters of a log, into the cache that a cold reader is to leave alone.
-// A descriptor can be advised against that, and the store's must not be: the cold lane is half as fast without reading ahead.
 type lookupFile struct {
 	file *File // retained
 	path string
@@ -52,8 +48,9 @@ func (p *Partition) lookUp(q Query, from cursor) *Lookup {
 		x.fd = -1
 		if x.file = f.segment.files[kind]; x.file != nil {
 			x.file.Retain()
+		} else {
+			x.path = p.path(f.base, fileSuffixes[kind])
 		}
-		x.path = p.path(f.base, fileSuffixes[kind])
 	}
 	st.Stats.Lookups++
 	st.core.Offload(l)
@@ -74,28 +71,22 @@ func (l *Lookup) Work(k kernel) reactor.Message {
 		x := &l.files[kind]
 		if x.file != nil {
 			*fds[kind] = x.file.fd
-			if kind == int(indexFile) {
-				continue
-			}
-		} else if kind == int(indexFile) && l.finder.entries == 0 {
+			continue
+		}
+		if kind == int(indexFile) && l.finder.entries == 0 {
 			continue
 		}
 		fd, err := k.Open(x.path, readWrite, 0)
-		switch {
-		case err == nil:
-			x.fd, *fds[kind] = fd, fd
-		case x.file == nil: // else it has been renamed to be deleted
+		if err != nil {
 			l.outcome = broken
 			return l
 		}
+		x.fd, *fds[kind] = fd, fd
+		if kind == int(logFile) {
+			_ = k.Advise(fd, 0, 0, unix.FADV_RANDOM) // as the store's table does
+		}
 	}
-	if log := l.files[logFile].fd; log >= 0 {
-		_ = k.Advise(log, 0, 0, unix.FADV_RANDOM)
-		l.outcome = l.find(src)
-		_ = k.Advise(log, 0, 0, unix.FADV_NORMAL)
-	} else {
-		l.outcome = l.find(src)
-	}
+	l.outcome = l.find(src)
 	return l
 }
 
@@ -121,9 +112,6 @@ func (l *Lookup) Deliver(*reactor.Core) {
 		case x.file != nil:
 			x.file.Release()
 			x.file = nil
-			if x.fd >= 0 {
-				p.store.core.Kernel.CloseNow(x.fd)
-			}
 		case x.fd < 0:
 		case p.state == gone || s.files[kind] != nil:
 			p.store.core.Kernel.CloseNow(x.fd)
