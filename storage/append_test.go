@@ -360,3 +360,54 @@ func BenchmarkAppend16KiB(b *testing.B) {
 		})
 	}
 }
+
+// TestAppendToARestedLog appends to a log whose last page has left the page cache: the ring writes it, so that a worker
+// reads that page and not the core, and index entries wait for theirs, but not for ever.
+func TestAppendToARestedLog(t *testing.T) {
+	r := newRig(t, StoreOptions{Writer: WriterInline, NoPreallocation: true})
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes = 1
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
+	resident := false
+	r.kernel.set(func(f *faults) {
+		f.resident = func(_ int, n int, _ int64) int {
+			if resident {
+				return n
+			}
+			return 0
+		}
+	})
+	written := func(inline, ring uint64) {
+		t.Helper()
+		before := r.store.Stats
+		r.must(p, spec{value: 100}.batch())
+		if got := r.store.Stats; got.InlineWrites-before.InlineWrites != inline || got.RingWrites-before.RingWrites != ring {
+			t.Errorf("written %d times in place, %d by the ring", got.InlineWrites-before.InlineWrites, got.RingWrites-before.RingWrites)
+		}
+	}
+	written(1, 0) // an empty file has no last page
+	p.writing.last -= 2 * restNanos
+	written(0, 1)
+	written(1, 0) // at once again
+	resident = true
+	p.writing.last -= 2 * restNanos
+	written(1, 0)
+
+	for range 2 * indexFlushEntries {
+		r.must(p, spec{value: 10}.batch())
+	}
+	resident = false
+	had := p.activeSegment().entries
+	for range 2 * indexFlushEntries {
+		r.must(p, spec{value: 10}.batch())
+	}
+	if got := p.activeSegment().entries; had == 0 || got != had {
+		t.Errorf("%d index entries were on disk, %d are although their page is not in memory", had, got)
+	}
+	for range indexWaitEntries {
+		r.must(p, spec{value: 10}.batch())
+	}
+	if got := p.activeSegment().entries; got <= had {
+		t.Error("index entries wait for ever")
+	}
+}

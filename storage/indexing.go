@@ -14,6 +14,10 @@ import (
 // loses nothing by that: recovery makes the indexes of the active segment anew in any case.
 const indexFlushEntries = 128
 
+// indexWaitEntries is how many may wait for a page of their file to be read. Where nobody says which pages are in the
+// page cache, they are written then.
+const indexWaitEntries = 16 * indexFlushEntries
+
 // indexBlockBytes is the piece of an index written at once: a whole number of entries of both kinds.
 const indexBlockBytes = 6 * 1024
 
@@ -65,6 +69,9 @@ func (p *Partition) writeIndex(kind fileKind, n int, off int64) bool {
 	f, err := st.files.get(p, p.activeSegment(), kind)
 	if err != nil {
 		return false
+	}
+	if len(p.active.index)+len(p.active.time) < indexWaitEntries && st.endCold(f, off) {
+		return false // the core would wait for the page that it ends in
 	}
 	iovecs := st.iovecs()[:1]
 	iovecs[0] = unix.Iovec{Base: unsafe.SliceData(st.indexBlock.Bytes())}

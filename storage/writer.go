@@ -53,6 +53,7 @@ type writing struct {
 	zeros  int            // behind them
 	file   *File          // retained for the write in flight
 	iovecs *reactor.Block // of the write in flight, or nil
+	last   int64          // when it was begun, core.Now
 }
 
 // Tags of ring requests.
@@ -138,9 +139,9 @@ func (p *Partition) writeOnce() bool {
 		added, w.zeros = p.store.appendZeros(iovecs[n:], zeros)
 		n += added
 	}
-	if p.store.writer == WriterRing || p.preallocating {
-		// fallocate(2) holds the file's lock, for a disk's read of a block bitmap if it comes to that (384 ms were seen):
-		// let a worker wait for it, not the core.
+	if p.store.writer == WriterRing || p.preallocating || p.tailCold(f) {
+		// fallocate(2) holds the file's lock, for a disk's read of a block bitmap if it comes to that (384 ms were seen);
+		// a page of which a part is written is read first. Let a worker wait for that, not the core.
 		p.submitWrite(n)
 		return false
 	}
@@ -153,6 +154,29 @@ func (p *Partition) writeOnce() bool {
 	p.wrote(done, errno)
 	return true
 }
+
+// restNanos: pages written no longer ago than that are still in the page cache; nobody has even written them out.
+const restNanos = 1e9
+
+// tailCold says whether the page that the log ends in has to be read before it can be added to: of a log that was at
+// rest, the kernel may have dropped it.
+func (p *Partition) tailCold(f *File) bool {
+	now := p.store.core.Now
+	rested := now - p.writing.last
+	p.writing.last = now
+	return rested > restNanos && p.store.endCold(f, p.activeSegment().size)
+}
+
+// endCold says whether the page that a file ends in, at size, is not in the page cache; then it is being read.
+func (s *Store) endCold(f *File, size int64) bool {
+	if size%pageBytes == 0 {
+		return false
+	}
+	_, errno := s.core.Kernel.ReadNowait(f.fd, s.indexScratch[:1], size-1)
+	return errno == syscall.EAGAIN
+}
+
+const pageBytes = 4096
 
 // gather moves queued appends into flight, and their batches into iovecs, until those are full or
 // a batch needs a new segment.
