@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// tailClient is the client id of the consumers that wait at a log's end.
+const tailClient = "tail"
+
 // lane is one contender with a topic of its own on it, or what a raw limit has for
 // one.
 type lane struct {
@@ -50,7 +53,8 @@ func (s *scene) rawEcho(name string, t *topic, a answer, args ...string) (*lane,
 
 // rawFanout starts the sendfile loop that delivers the topic's batches to all.
 func (s *scene) rawFanout(name string, t *topic, a answer) (*lane, error) {
-	c, err := s.rawLimit(name, "-kind", "fanout", "-in", itoa(t.batchBytes), "-out", itoa(a.bytes),
+	_, offsetAt := fetchFrame(tailClient, t.name, 1<<20)
+	c, err := s.rawLimit(name, "-kind", "fanout", "-offset-at", itoa(offsetAt), "-in", itoa(t.batchBytes), "-out", itoa(a.bytes),
 		"-topic", t.name, "-records", itoa(t.records), "-file", filepath.Join(s.dir, "fanout"))
 	if err != nil {
 		return nil, err
@@ -106,7 +110,7 @@ func (l *lane) stream(o openLoop) (*measurement, error) {
 		}
 	}()
 	for range o.consumers {
-		k, err := l.consumer("tail", max(o.fetchBytes, 1<<20), o.check)
+		k, err := l.consumer(tailClient, max(o.fetchBytes, 1<<20), o.check)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +160,7 @@ func (l *lane) roundTripsToConsumer(n int, check bool) (*measurement, error) {
 		return nil, err
 	}
 	defer p.c.close()
-	k, err := l.consumer("tail", 1<<20, check)
+	k, err := l.consumer(tailClient, 1<<20, check)
 	if err != nil {
 		return nil, err
 	}

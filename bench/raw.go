@@ -17,18 +17,20 @@ import (
 //	sink      read in bytes, pwrite them, write out bytes     (produce throughput)
 //	sendfile  read in bytes, sendfile out bytes               (consume)
 //	many      echo on any number of connections, by epoll     (connections, open loops)
+//	commit    many, with a pwrite for each and an fdatasync for all that came at once (flush)
 //	fanout    append what is produced, sendfile it to all     (fan-out; see rawFanout)
 //
 // The first three serve one connection at a time with blocking system calls.
 func rawServer(args []string) {
 	f := flag.NewFlagSet("raw", flag.ExitOnError)
 	var s rawLimit
-	f.StringVar(&s.kind, "kind", "echo", "echo, sink, sendfile, many or fanout")
+	f.StringVar(&s.kind, "kind", "echo", "echo, sink, sendfile, many, commit or fanout")
 	f.IntVar(&s.in, "in", 0, "bytes of a request")
 	f.IntVar(&s.out, "out", 0, "bytes of a response")
 	f.BoolVar(&s.spin, "spin", false, "poll instead of blocking in receive")
-	f.StringVar(&s.path, "file", "", "the file of sink, sendfile and fanout")
+	f.StringVar(&s.path, "file", "", "the file of sink, sendfile, commit and fanout")
 	f.StringVar(&s.topic, "topic", "", "the topic that fanout's responses name")
+	f.IntVar(&s.offsetAt, "offset-at", 0, "where the requests to fanout have their offset")
 	f.IntVar(&s.records, "records", 1, "the records of a batch of fanout")
 	f.Parse(args)
 	runtime.LockOSThread()
@@ -52,6 +54,8 @@ type rawLimit struct {
 	path    string
 	topic   string
 	records int
+	// offsetAt is where a Fetch request has its offset.
+	offsetAt int
 
 	file     *os.File
 	request  []byte
@@ -80,6 +84,8 @@ func (s *rawLimit) serve() error {
 	switch s.kind {
 	case "many":
 		return s.serveMany(int(lf.Fd()))
+	case "commit":
+		return s.serveCommit(int(lf.Fd()))
 	case "fanout":
 		return s.serveFanout(int(lf.Fd()))
 	}

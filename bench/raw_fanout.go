@@ -13,8 +13,8 @@ import (
 // fanout is the least that a server could do to deliver what is produced to many
 // consumers who wait for it: it reads Produce frames, stamps the offset, appends the
 // batch to its file, already wrapped into the response that a fetch of it has, and
-// answers each fetch with one sendfile of the next such response. It looks at
-// nothing of a request but its length and its key.
+// answers each fetch with one sendfile of the response that it asks for. It looks at
+// nothing of a request but its length, its key and its offset.
 type fanout struct {
 	*rawLimit
 	conns     []*rawConn
@@ -36,11 +36,9 @@ func (s *rawLimit) serveFanout(listener int) error {
 	return serveEpoll(listener, &fanout{rawLimit: s})
 }
 
-// opened: a consumer gets what is produced from now on.
-func (f *fanout) opened(c *rawConn) {
-	c.seen = len(f.responses)
-	f.conns = append(f.conns, c)
-}
+func (f *fanout) opened(c *rawConn) { f.conns = append(f.conns, c) }
+
+func (f *fanout) turned() error { return nil }
 
 func (f *fanout) closed(c *rawConn) {
 	f.conns = slices.DeleteFunc(f.conns, func(d *rawConn) bool { return c == d })
@@ -56,6 +54,10 @@ func (f *fanout) frame(c *rawConn, b []byte) int {
 	}
 	ok := true
 	if fetch := binary.BigEndian.Uint16(b[4:]) == 1; fetch {
+		if size < f.offsetAt+8 {
+			return -1
+		}
+		c.want = int(binary.BigEndian.Uint64(b[f.offsetAt:])) / f.records
 		c.waiting = true
 		ok = f.deliver(c)
 	} else {
@@ -97,13 +99,12 @@ func (f *fanout) produced(c *rawConn, frame []byte) bool {
 // partition, the topic and the request.
 const producedTail = 3
 
-// deliver sends a waiting consumer its next response, if there is one.
+// deliver sends a waiting consumer the response that it wants, if it is there.
 func (f *fanout) deliver(c *rawConn) bool {
-	if c.seen == len(f.responses) {
+	if c.want < 0 || c.want >= len(f.responses) {
 		return true
 	}
-	r := f.responses[c.seen]
-	c.seen++
+	r := f.responses[c.want]
 	c.waiting = false
 	return sendFile(c.fd, int(f.file.Fd()), &r.at, r.bytes)
 }

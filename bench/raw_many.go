@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -9,8 +11,8 @@ type rawConn struct {
 	fd     int
 	buffer []byte // of what it has sent
 	have   int    // bytes in it
-	// of fanout: the responses that it has had, and whether it waits for the next
-	seen    int
+	// of fanout: the number of the response that it has asked for, and whether it waits for it
+	want    int
 	waiting bool
 }
 
@@ -21,6 +23,8 @@ type service interface {
 	// not whole, less if the connection is to be closed.
 	frame(c *rawConn, b []byte) int
 	closed(c *rawConn)
+	// turned is called when all that was ready has been read.
+	turned() error
 }
 
 // serveEpoll accepts connections and reads their requests.
@@ -62,6 +66,9 @@ func serveEpoll(listener int, s service) error {
 				return err
 			}
 		}
+		if err := s.turned(); err != nil {
+			return err
+		}
 	}
 }
 
@@ -100,6 +107,7 @@ func (s *rawLimit) serveMany(listener int) error { return serveEpoll(listener, m
 
 func (many) opened(*rawConn) {}
 func (many) closed(*rawConn) {}
+func (many) turned() error   { return nil }
 
 func (m many) frame(c *rawConn, b []byte) int {
 	if len(b) < m.in {
@@ -109,4 +117,46 @@ func (m many) frame(c *rawConn, b []byte) int {
 		return -1
 	}
 	return m.in
+}
+
+// commit is an echo that first appends each request to its file, and answers all
+// that came in a turn after one fdatasync: group commit, and nothing else.
+type commit struct {
+	*rawLimit
+	at      int64
+	waiting []*rawConn
+}
+
+func (s *rawLimit) serveCommit(listener int) error { return serveEpoll(listener, &commit{rawLimit: s}) }
+
+func (m *commit) opened(*rawConn) {}
+
+func (m *commit) closed(c *rawConn) {
+	m.waiting = slices.DeleteFunc(m.waiting, func(d *rawConn) bool { return c == d })
+}
+
+func (m *commit) frame(c *rawConn, b []byte) int {
+	if len(b) < m.in {
+		return 0
+	}
+	if _, err := unix.Pwrite(int(m.file.Fd()), b[:m.in], m.at); err != nil {
+		return -1
+	}
+	m.at += int64(m.in)
+	m.waiting = append(m.waiting, c)
+	return m.in
+}
+
+func (m *commit) turned() error {
+	if len(m.waiting) == 0 {
+		return nil
+	}
+	if err := unix.Fdatasync(int(m.file.Fd())); err != nil {
+		return err
+	}
+	for _, c := range m.waiting {
+		unix.Write(c.fd, m.response) // who is gone will say so
+	}
+	m.waiting = m.waiting[:0]
+	return nil
 }

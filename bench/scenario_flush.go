@@ -34,7 +34,14 @@ func flush(s *scene) error {
 		s.note("fdatasyncs are not counted: no tracepoint of this file system is known")
 	}
 	loop := &contender{name: "fdatasync loop", role: raw}
-	trials, err := s.interleave("64 producers, flush.messages=1, 1 KiB each, closed loop", s.openRounds(), append(cs[:len(cs):len(cs)], loop), func(c *contender, _ int) (*measurement, error) {
+	group, err := s.rawEcho("raw group commit", t, byContender[cs[0]].answer, "-kind", "commit", "-file", filepath.Join(s.dir, "commit"))
+	if err != nil {
+		return err
+	}
+	defer group.c.server.stop()
+	group.c.server.pause()
+	byContender[group.c] = group
+	trials, err := s.interleave("64 producers, flush.messages=1, 1 KiB each, closed loop", s.openRounds(), append(cs[:len(cs):len(cs)], loop, group.c), func(c *contender, _ int) (*measurement, error) {
 		if c == loop {
 			return syncLoop(filepath.Join(s.dir, "sync"), t.batches[0], s.r.seconds)
 		}
@@ -52,6 +59,15 @@ func flush(s *scene) error {
 		s.versus("acknowledgement "+p.name, "us", mine.quantile(p.value), base.quantile(p.value), goals[i])
 	}
 	s.versus("acknowledged batches", "1/s", mine.opsRate(), base.opsRate(), goal{})
+	for _, t := range trials {
+		if t.c != group.c {
+			continue
+		}
+		for _, p := range percentiles {
+			s.versus("acknowledgement "+p.name, "us", mine.quantile(p.value), t.quantile(p.value), goal{})
+		}
+		s.versus("acknowledged batches", "1/s", mine.opsRate(), t.opsRate(), goal{})
+	}
 	if other := of(trials, peer); other != nil {
 		if v, ok := syncs.perOp(other); ok {
 			s.alone("Apache Kafka: fdatasyncs per batch", "", v, goal{})
