@@ -41,7 +41,7 @@ type Report struct {
 	Partitions int
 	Recovered  storage.RecoveryReport // of all partitions together
 	Clean      bool                   // the last shutdown was
-	TookMillis int64
+	TookMillis int64                  // from Serve's call until clients could connect
 	Warm       WarmReport
 }
 
@@ -57,12 +57,10 @@ func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Brok
 		autoCreate: s.AutoCreateTopics, fetchMaxBytes: s.FetchMaxBytes, fetchSessionSlots: s.FetchSessionSlots / max(s.Cores, 1),
 	}
 	b.state.Store(int32(StateStarting))
-	begun := k.Monotonic()
 	if err := b.open(helpers); err != nil {
 		b.release()
 		return nil, err
 	}
-	b.report.TookMillis = (k.Monotonic() - begun) / 1e6
 	return b, nil
 }
 

@@ -16,6 +16,7 @@ import (
 // Serve opens the data directory, runs the cores until ctx ends, and closes it
 // cleanly. ready is called once, when clients can connect.
 func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger, ready func(Report)) error {
+	begun := k.Monotonic()
 	b, err := New(s, k, helpers, log)
 	if err != nil {
 		return err
@@ -36,7 +37,11 @@ func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, l
 	for _, c := range b.cores {
 		go func() { ended <- c.Run() }()
 	}
-	b.Begin(func() { ready(b.Report()) })
+	b.Begin(func() {
+		r := b.Report()
+		r.TookMillis = (k.Monotonic() - begun) / 1e6 // what New took, the watcher, a warm start, and registering
+		ready(r)
+	})
 	running := len(b.cores)
 	select {
 	case <-ctx.Done():

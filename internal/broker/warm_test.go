@@ -148,6 +148,9 @@ func TestWarmStart(t *testing.T) {
 			if c.low > 0 && (r.ReadBytes+r.ResidentBytes < c.low || r.ReadBytes+r.ResidentBytes+r.LeftOutBytes != wanted) {
 				t.Errorf("%+v, want %d bytes", r, wanted)
 			}
+			if b.report.TookMillis < r.TookMillis {
+				t.Errorf("ready in %d ms, of which the warm start alone took %d", b.report.TookMillis, r.TookMillis)
+			}
 			if !strings.Contains(b.logs.String(), c.log) || r.Stale != c.stale {
 				t.Errorf("%q was not logged, %d stale\n%s", c.log, r.Stale, b.logs)
 			}
