@@ -17,6 +17,8 @@ type watching struct {
 	reads []string
 	gone  []uint32
 	begun bool
+	asked int // bytes of reads begun
+	ended int // and of reads over
 }
 
 // File implements reactor.CacheObserver.
@@ -36,6 +38,7 @@ func (w *watching) Extent(file uint32, bytes int64) { w.files[file] = bytes }
 // Begin implements reactor.CacheObserver.
 func (w *watching) Begin(slot int, file, _ uint32, off int64, n int) {
 	w.begun = true
+	w.asked += n
 	w.reads = append(w.reads, fmt.Sprintf("slot %d file %d", slot, file))
 }
 
@@ -45,6 +48,7 @@ func (w *watching) End(slot int, n int) {
 		panic("a read ends that was not begun")
 	}
 	w.begun = false
+	w.ended += n
 }
 
 // TestLogFilesAreObserved: each .log that is opened gets a number, is followed as it grows and as it is cut, and is
@@ -79,6 +83,38 @@ func TestLogFilesAreObserved(t *testing.T) {
 	for _, s := range p.segments {
 		if !slices.Contains(w.gone, s.observed) {
 			t.Errorf("file %d is not forgotten: %v", s.observed, w.gone)
+		}
+	}
+}
+
+// TestMissesAreLookedUp: a plan that finds the bytes that it wants not in the page cache has looked them up all the
+// same, and had the kernel begin to read them: else a partition had more misses than lookups.
+func TestMissesAreLookedUp(t *testing.T) {
+	w := &watching{files: map[uint32]int64{}}
+	r := newRigWith(t, newFaults(), StoreOptions{NoPreallocation: true}, w)
+	cfg := DefaultConfig()
+	cfg.SegmentBytes, cfg.IndexIntervalBytes = 5000, 1
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
+	for range 10 {
+		r.must(p, spec{value: 1000}.batch())
+	}
+	for _, there := range []int{0, 100} { // of each read
+		w.asked, w.ended = 0, 0
+		r.kernel.set(func(f *faults) {
+			f.resident = func(fd, n int, _ int64) int {
+				if filepath.Ext(f.pathOf(fd)) == fileSuffixes[logFile] {
+					return min(n, there)
+				}
+				return n
+			}
+		})
+		got, code := r.plan(p, 1, 1500, true)
+		if code != 0 || got.Len == 0 {
+			t.Fatalf("%+v, %v", got, code)
+		}
+		got.Release()
+		if w.asked == 0 || w.ended != w.asked {
+			t.Errorf("%d bytes of each read are there: %d bytes were looked up, %d looked for", there, w.ended, w.asked)
 		}
 	}
 }

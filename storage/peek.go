@@ -82,11 +82,16 @@ func (m *memorySource) read(f *File, b []byte, off int64) (int, outcome) {
 		core.Observer.Begin(0, f.observed, 0, off, len(b))
 	}
 	n, errno := core.Kernel.ReadNowait(f.fd, b, off)
+	missed := errno == syscall.EAGAIN || errno == syscall.EINTR
 	if f.observed != 0 {
-		core.Observer.End(0, max(n, 0))
+		looked := max(n, 0)
+		if missed || n > 0 {
+			looked = len(b) // what was not there too: the kernel has begun to read it, which is a demand miss
+		}
+		core.Observer.End(0, looked)
 	}
 	switch {
-	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+	case missed:
 		return 0, cold
 	case errno != 0 || n == 0:
 		return 0, broken
