@@ -8,6 +8,7 @@ var scenarios = []scenario{
 	{"e2e", "Produce to a waiting consumer", "From the moment at which a batch should be sent to its arrival at a consumer that waits for it, beside the echo's round trip.", endToEnd},
 	{"throughput", "Produce throughput", "One connection with several requests in flight: small batches, and large ones.", throughput},
 	{"consume", "Consume from the page cache", "1 MiB fetches of a resident log on one connection, beside a loop that does nothing but sendfile.", consume},
+	{"rungs", "The rungs of the fetch ladder", "A resident log read by each way that the reactor has to send a file, alone and beside a producer; a dropped log, beside a loop that only reads it.", rungs},
 	{"probes", "What attribution costs", "The same consumption with and without the BPF programs that attribute the page cache.", probes},
 	{"fanout", "Fan-out", "64 tail consumers of one partition, beside a loop that appends and sends each of them the same bytes by sendfile.", fanOut},
 	{"lag", "A hot topic beside lagging consumers", "1,000 batches a second of 16 x 1 KiB, produced and tailed, while two consumers read a topic ten times larger than the page cache that a memory cgroup leaves the broker.", lag},
