@@ -34,7 +34,7 @@ type sendState struct {
 	op          uint64   // user data of the send or poll in flight, 0 when none
 	header      *Block   // the msghdr and iovecs of the send in flight
 	inRing      bool     // it is a send: the kernel reads the segments
-	large       bool     // the last response sent from was a large one
+	large       bool     // the response that is being sent, or was last, is a large one
 	onDisk      bool     // it waits for the disk
 	cold        coldWait
 	bulk        *bulkMove // the splices under way, or the pipe that waits for room
@@ -82,9 +82,13 @@ func (c *Conn) flush() {
 		return
 	}
 	n, files := c.gatherable()
-	if s.large = files && c.isLarge(); s.large {
+	if files && c.isLarge() {
+		s.large = true
 		c.Core.large.push(c)
 		return
+	}
+	if s.head != nil && !s.head.offered { // else it is the rest of a large one
+		s.large = false
 	}
 	s.since = c.Core.Clock
 	c.offer()
