@@ -95,12 +95,13 @@ func TestSpliceToFullSocket(t *testing.T) {
 		}
 		filler := iovecs(h.memory(16), h.memory(1<<20))
 		full := 0
-		for quiet := 0; quiet < 3; { // the peer's side takes more for a while
+		for quiet := 0; quiet < 20; { // the peer's side takes more for a while
 			n, errno := h.kernel.SendNow(ours, filler, false)
-			if full += n; errno == unix.EAGAIN {
-				quiet++
-				time.Sleep(5 * time.Millisecond)
+			full += n
+			if quiet++; errno != unix.EAGAIN {
+				quiet = 0
 			}
+			time.Sleep(2 * time.Millisecond)
 		}
 		h.get(1, func(s *SQE) { s.PrepSplice(fd, 0, w, CurrentPosition, 3300, unix.SPLICE_F_NONBLOCK) }).Flags = SQEIOLink
 		h.get(2, func(s *SQE) { s.PrepSplice(r, CurrentPosition, ours, CurrentPosition, 3300, unix.SPLICE_F_NONBLOCK) })
