@@ -23,6 +23,7 @@ type coreState struct {
 	lastAt   time.Time
 	spare    *broker.CoreSnapshot
 	asking   *broker.CoreSnapshot
+	askedAt  time.Time
 	answered chan bool // what done was called with; room for the one answer there can be
 	up       bool      // it answered when it was last asked
 }
@@ -63,7 +64,7 @@ func (c *cores) gather(limit time.Duration) {
 }
 
 func (s *coreState) ask(b *broker.Broker, core int) {
-	if s.asking != nil {
+	if s.asking != nil && !s.tookLate() {
 		return
 	}
 	snapshot := s.spare
@@ -73,10 +74,28 @@ func (s *coreState) ask(b *broker.Broker, core int) {
 	}
 	answered := s.answered
 	if b.Ask(core, snapshot, func(more bool) { answered <- more }) {
-		s.asking = snapshot
+		s.asking, s.askedAt = snapshot, time.Now()
 	} else {
 		s.spare = snapshot
 	}
+}
+
+// tookLate puts away an answer that came when nobody waited any more, and reports whether there was one. It may be hours
+// old, so it is not this scrape's; it is what is shown if the core is late again.
+func (s *coreState) tookLate() bool {
+	select {
+	case more := <-s.answered:
+		if more {
+			s.asking.MakeRoom(2 * (len(s.asking.Partitions) + len(s.asking.Topics)))
+			s.spare, s.asking = s.asking, nil
+			return true
+		}
+	default:
+		return false
+	}
+	s.last, s.spare, s.asking = s.asking, s.last, nil
+	s.lastAt = s.askedAt
+	return true
 }
 
 // await takes the core's answer, giving it more room where it needs some. late

@@ -82,6 +82,27 @@ func TestStuckCore(t *testing.T) {
 	}
 }
 
+// TestLateAnswer: what a core answers when nobody waits any more is not shown as what it counts at the next scrape.
+func TestLateAnswer(t *testing.T) {
+	w := startWatched(t, Options{})
+	w.createTopic("orders", 2)
+	letGo := w.hold(1)
+	defer letGo()
+	w.scrape("/metrics", asText) // gives up, and leaves its question with the core
+	letGo()
+	time.Sleep(2 * shareLimit) // it answers
+	c := w.client("producer")
+	w.produce(c, "orders", 0, 10, 100)
+	w.produce(c, "orders", 1, 10, 100)
+	s := w.scrape("/metrics", asText)
+	if s.value("slipstream_core_up", "core", "1") != 1 {
+		t.Skip("the core was late once more")
+	}
+	if got := s.value("kafka_server_brokertopicmetrics_messagesin_total", "topic", "orders"); got != 20 {
+		t.Errorf("%v messages, want 20", got)
+	}
+}
+
 // TestScrapesAtOnce: more than a few at a time are refused.
 func TestScrapesAtOnce(t *testing.T) {
 	w := startWatched(t, Options{})
