@@ -17,11 +17,15 @@ func (f *testFile) drop(t testing.TB) {
 	if err := k.Sync(f.FD()); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Advise(f.FD(), 0, 0, unix.FADV_DONTNEED); err != nil {
-		t.Fatal(err)
-	}
-	if got := k.Resident(f.FD(), 0, len(f.data)); got != 0 {
-		t.Skipf("needs a file system whose pages can be dropped: %d bytes stayed", got)
+	// A page that another processor is still busy with stays.
+	for try := 0; k.Absent(f.FD(), 0, len(f.data)) < len(f.data); try++ {
+		if err := k.Advise(f.FD(), 0, 0, unix.FADV_DONTNEED); err != nil {
+			t.Fatal(err)
+		}
+		if try == 1000 {
+			t.Skip("needs a file system whose pages can be dropped")
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
