@@ -102,11 +102,16 @@ func TestReadNowait(t *testing.T) {
 		if n, errno := h.kernel.ReadNowait(fd, p[:16], 8*page+16); n != 16 || errno != 0 || string(p[:16]) != "0123456789abcdef" {
 			h.Errorf("what is there: %d %v %q", n, errno, p[:16])
 		}
-		if n, errno := h.kernel.ReadNowait(fd, p, 8*page); n != 2*page || errno != 0 {
-			h.Errorf("what is there in part: %d %v, want %d", n, errno, 2*page)
+		// A miss starts a read. Should the disk be done with it at once, its bytes come too.
+		if n, errno := h.kernel.ReadNowait(fd, p, 8*page); n < 2*page || errno != 0 {
+			h.Errorf("what is there in part: %d %v, want at least %d", n, errno, 2*page)
 		}
-		if n, errno := h.kernel.ReadNowait(fd, p, 40*page); n != 0 || errno != unix.EAGAIN {
-			h.Errorf("what is not there: %d %v, want EAGAIN", n, errno)
+		clear(p)
+		switch n, errno := h.kernel.ReadNowait(fd, p, 40*page); {
+		case errno == unix.EAGAIN && n == 0:
+		case errno == 0 && n > 0 && n%page == 0 && strings.Repeat("0123456789abcdef", n/16) == string(p[:n]):
+		default:
+			h.Errorf("what is not there: %d %v, want EAGAIN or its bytes", n, errno)
 		}
 		if n, errno := h.kernel.ReadNowait(fd, p, 1<<30); n != 0 || errno != 0 {
 			h.Errorf("past the end: %d %v", n, errno)

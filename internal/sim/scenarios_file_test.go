@@ -29,7 +29,7 @@ var fileScenarios = []scenario{
 		m.note("nothing: %d", m.kernel.Resident(fd, 0, 0))
 		m.note("no advice: %s", errno(m.kernel.Advise(fd, 0, 0, 77)))
 		n, e = m.kernel.ReadNowait(fd, mem[:100], 0)
-		m.note("read nowait what is not there: %d %s", n, errno(e))
+		m.note("read nowait what is not there: %t", e == unix.EAGAIN || e == 0 && n == 100) // a fast disk is done with it at once
 		m.one("bad flags", func(s *ring.SQE) { s.PrepRead2(fd, ptr(mem), 4096, 0, 1<<20) })
 		m.one("read one page", func(s *ring.SQE) { s.PrepRead(fd, ptr(mem), 4096, 0) })
 		m.note("there again: %d", m.kernel.Resident(fd, 10, 100))
