@@ -82,7 +82,8 @@ histogram_quantile(0.99, sum by (stage) (rate(slipstream_request_stage_seconds{r
 sum by (stage) (histogram_sum(rate(slipstream_request_stage_seconds{request="Produce"}[5m])))   # which stage takes most
 ` + "```" + `
 Other questions: submissions for each enter, ` + "`rate(slipstream_core_submissions_total[1m]) / rate(slipstream_core_enters_total[1m])`" + `; how busy a core is,
-` + "`1 - rate(slipstream_core_parked_seconds_total[1m]) - rate(slipstream_core_spun_seconds_total[1m])`" + `; a partition's hit rate,
+` + "`1 - rate(slipstream_core_parked_seconds_total[1m]) - rate(slipstream_core_spun_seconds_total[1m])`" + `; a partition's hit rate (a page that readahead
+brought in just before is a hit, so that a cold consumer has hits too: what came from the disk is demand misses and readahead together),
 ` + "`1 - rate(slipstream_page_cache_demand_misses_total[5m]) / rate(slipstream_page_cache_lookups_total[5m])`" + `; fsyncs for each batch that waited for one,
 ` + "`sum(rate(slipstream_store_syncs_total[1m])) / sum(histogram_count(rate(slipstream_request_seconds{request=\"Produce\"}[1m])))`" + `.
 
