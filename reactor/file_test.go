@@ -16,14 +16,16 @@ import (
 
 // testFile is a counted File.
 type testFile struct {
-	file *os.File
-	data []byte
-	refs atomic.Int64
+	file  *os.File
+	data  []byte
+	refs  atomic.Int64
+	ended atomic.Bool
 }
 
 func (f *testFile) FD() int          { return int(f.file.Fd()) }
 func (f *testFile) Observed() uint32 { return 0 }
 func (f *testFile) StreamFD() int    { return f.FD() }
+func (f *testFile) EndedEarly()      { f.ended.Store(true) }
 func (f *testFile) Readable() int64  { return int64(len(f.data)) }
 func (f *testFile) Retain()          { f.refs.Add(1) }
 func (f *testFile) Release()         { f.refs.Add(-1) }
@@ -176,6 +178,9 @@ func TestFileCutShort(t *testing.T) {
 	wantClosed(t, c)
 	if stats := s.stats(0); stats.FilesCutShort != 1 {
 		t.Errorf("counted %d, want 1", stats.FilesCutShort)
+	}
+	if !f.ended.Load() {
+		t.Error("the file was not told")
 	}
 	s.stop()
 	if f.refs.Load() != 0 {

@@ -46,6 +46,9 @@ type File interface {
 	// Readable is how far, from its beginning, the file's bytes are final: nothing
 	// before that will ever change. What the cold lane reads ahead ends there.
 	Readable() int64
+	// EndedEarly says that the file was found to be shorter than what was to be sent
+	// of it: somebody else has truncated it.
+	EndedEarly()
 	// Retain adds a reference to one that the caller has; Release gives one back.
 	Retain()
 	Release()

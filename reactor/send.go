@@ -326,6 +326,9 @@ func (c *Conn) flushNow(limit int) (sent int) {
 // before its stretch did.
 func (c *Conn) cutShort() {
 	c.Core.Stats.FilesCutShort++
+	if first := c.send.first; first != nil && first.file != nil {
+		first.file.EndedEarly()
+	}
 	c.Close()
 }
 

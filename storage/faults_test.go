@@ -408,3 +408,35 @@ func TestRealFullDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestTruncatedByOthers: a log whose file has lost its end to somebody else takes no more appends, since what came behind
+// the hole could not be read; what is left is served, and after a restart it goes on from there.
+func TestTruncatedByOthers(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	p := r.create(t.TempDir()+"/topic-0", DefaultConfig())
+	for range 3 {
+		r.must(p, spec{records: 2}.batch())
+	}
+	whole, code := r.plan(p, 0, 1<<20, true)
+	if code != protocol.NONE {
+		t.Fatal(code)
+	}
+	if err := unix.Ftruncate(whole.File.FD(), int64(whole.Len)/3); err != nil {
+		t.Fatal(err)
+	}
+	whole.File.EndedEarly()
+	whole.File.Release()
+	for range 2 {
+		if a := r.append(p, spec{records: 2}.batch()); a.Err != protocol.KAFKA_STORAGE_ERROR {
+			t.Fatalf("an append behind the hole: %v", a.Err)
+		}
+	}
+	if !p.Failed() {
+		t.Error("the log does not say that it has failed")
+	}
+	if first, code := r.plan(p, 0, whole.Len/3, true); code != protocol.NONE || first.Len != whole.Len/3 {
+		t.Errorf("what is left is not served: %v, %d bytes", code, first.Len)
+	} else {
+		first.File.Release()
+	}
+}

@@ -22,6 +22,8 @@ type File struct {
 	readable atomic.Int64
 	// observed is the file's number with the core's CacheObserver, 0 if it has none.
 	observed uint32
+	// short is set when the file was found to be shorter than the log.
+	short atomic.Bool
 	// stream is what StreamFD returns, plus 1; 0: it has not been asked for.
 	stream atomic.Int32
 
@@ -39,6 +41,10 @@ func (f *File) Observed() uint32 { return f.observed }
 // Readable is how much of the file, from its beginning, will not change any more: what lay below the high
 // watermark when a range of it was planned last. It implements reactor.File.
 func (f *File) Readable() int64 { return f.readable.Load() }
+
+// EndedEarly notes that the file is shorter than the log: the next append to it would leave a hole that reads as zeros.
+// It implements reactor.File.
+func (f *File) EndedEarly() { f.short.Store(true) }
 
 // StreamFD is a descriptor of the same file for reads that go on one behind the other, opened when it is first wanted. It
 // implements reactor.File.

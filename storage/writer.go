@@ -114,6 +114,10 @@ func (p *Partition) write() {
 // writeOnce writes as many of the queued batches as one write and one segment take. It returns false if
 // the rest has to wait.
 func (p *Partition) writeOnce() bool {
+	if f := p.activeSegment().files[logFile]; f != nil && f.short.Load() {
+		p.truncatedByOthers()
+		return false
+	}
 	w := &p.writing
 	iovecs := p.store.iovecs()
 	n, bytes := p.gather(iovecs[:max(len(iovecs)-fillIovecs, 1)])
@@ -177,6 +181,15 @@ func (s *Store) endCold(f *File, size int64) bool {
 }
 
 const pageBytes = 4096
+
+// truncatedByOthers ends a log's writing for good: its file has lost its end to somebody else, and what would be written
+// behind the hole could not be read. What is left of it is served on; recovery cuts it off at the hole.
+func (p *Partition) truncatedByOthers() {
+	p.store.note("the log of %s is shorter than what was written to it: something else has truncated it; it takes no more appends until the broker is restarted", &p.id)
+	p.trouble = unsyncable
+	p.refuseUnsynced()
+	p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+}
 
 // gather moves queued appends into flight, and their batches into iovecs, until those are full or
 // a batch needs a new segment.
