@@ -102,10 +102,10 @@ bench-peer: build
 	go build -o build/bench/bench ./bench
 	build/bench/bench -peer -html build/bench/bench-peer.html -json build/bench/bench-peer.json $(BENCH)
 
-# The run that docs/bench shows: larger and longer, beside Apache Kafka, about an hour.
+# The run that docs/bench and the README's table show: larger and longer, beside Apache Kafka, about an hour, on a machine that does nothing else.
 bench-report: build
 	go build -o build/bench/bench ./bench
-	build/bench/bench -peer -rounds 15 -seconds 4 -scale 1 -html docs/bench/report.html -json docs/bench/report.json $(BENCH)
+	build/bench/bench -peer -rounds 15 -seconds 4 -scale 1 -html docs/bench/report.html -json docs/bench/report.json -readme README.md $(BENCH)
 
 clean:
 	rm -rf bin build

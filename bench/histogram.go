@@ -52,7 +52,7 @@ func (h *histogram) curve() []point {
 	var points []point
 	for i := 0; ; i++ {
 		nines := min(float64(i)*curveStep, last)
-		points = append(points, point{nines, h.micros(percentileOf(nines))})
+		points = append(points, point{math.Round(nines*1e4) / 1e4, h.micros(percentileOf(nines))})
 		if nines == last {
 			return points
 		}

@@ -116,13 +116,13 @@ func (l *lane) stream(o openLoop) (*measurement, error) {
 		}
 		st.readers = append(st.readers, k)
 	}
+	watch := l.c.stopwatch()
 	err = st.run(producers)
 	l.batches += st.count
 	if err != nil {
 		return nil, err
 	}
-	return &measurement{latency: st.latency, service: st.service, late: st.late, ops: int64(st.count), bytes: st.bytes,
-		seconds: float64(nanotime()-st.begun) / 1e9}, nil
+	return watch.stop(&measurement{latency: st.latency, service: st.service, late: st.late, ops: int64(st.count), bytes: st.bytes}), nil
 }
 
 // roundTrips times n produce round trips, one at a time, after a few that are not
@@ -136,7 +136,11 @@ func (l *lane) roundTrips(n int) (*measurement, error) {
 	defer onThread()()
 	m := &measurement{latency: newHistogram(), ops: int64(n), bytes: int64(n * l.t.batchBytes)}
 	const uncounted = 200
+	watch := l.c.stopwatch()
 	for i := range n + uncounted {
+		if i == uncounted {
+			watch = l.c.stopwatch()
+		}
 		begun := nanotime()
 		if err := p.c.write(l.t.frame(l.batches)); err != nil {
 			return nil, err
@@ -149,7 +153,7 @@ func (l *lane) roundTrips(n int) (*measurement, error) {
 		}
 		l.batches++
 	}
-	return m, nil
+	return watch.stop(m), nil
 }
 
 // roundTripsToConsumer times, n times, a batch from its sending to its arrival at a
@@ -172,7 +176,11 @@ func (l *lane) roundTripsToConsumer(n int, check bool) (*measurement, error) {
 	time.Sleep(5 * time.Millisecond)
 	m := &measurement{latency: newHistogram(), ops: int64(n)}
 	const uncounted = 200
+	watch := l.c.stopwatch()
 	for i := range n + uncounted {
+		if i == uncounted {
+			watch = l.c.stopwatch()
+		}
 		begun := nanotime()
 		if err := p.c.write(l.t.frame(l.batches)); err != nil {
 			return nil, err
@@ -202,5 +210,5 @@ func (l *lane) roundTripsToConsumer(n int, check bool) (*measurement, error) {
 			return nil, fmt.Errorf("%d batches came of one", d.batches)
 		}
 	}
-	return m, nil
+	return watch.stop(m), nil
 }

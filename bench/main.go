@@ -89,6 +89,7 @@ func main() {
 	only := flag.String("only", "", "comma-separated scenarios: "+strings.Join(scenarioNames(), ", "))
 	jsonFile := flag.String("json", "", "write everything to this `FILE`, for a machine to read")
 	htmlFile := flag.String("html", "", "write a report with plots to this `FILE`")
+	readme := flag.String("readme", "", "write the judged figures into this Markdown `FILE`, between its marks")
 	from := flag.String("from", "", "measure nothing, report what this JSON `FILE` of an earlier run has")
 	flag.StringVar(&r.binary, "binary", "bin/slipstream", "the broker to measure")
 	flag.StringVar(&r.dir, "dir", "build/bench", "where data directories go: on the file system to measure, with room for twice the scenario lag's topic")
@@ -100,28 +101,25 @@ func main() {
 	flag.BoolVar(&r.quick, "quick", false, "a little of everything, to see that it works; the figures mean nothing")
 	flag.Var(&r.sets, "set", "a setting of slipstream, `NAME=VALUE`; may be repeated")
 	flag.Parse()
-	if err := r.main(*only, *from, *jsonFile, *htmlFile); err != nil {
+	found, err := r.main(*only, *from)
+	if err == nil {
+		err = found.write(*jsonFile, *htmlFile, *readme)
+	}
+	if err == nil {
+		err = found.failures()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// main measures, or reads what was measured, and writes what was asked for.
-func (r *run) main(only, from, jsonFile, htmlFile string) error {
-	var found *report
-	var err error
+// main measures, or reads what was measured.
+func (r *run) main(only, from string) (*report, error) {
 	if from != "" {
-		found, err = readReport(from)
-	} else {
-		found, err = r.all(only)
+		return readReport(from)
 	}
-	if err != nil {
-		return err
-	}
-	if err := found.write(jsonFile, htmlFile); err != nil {
-		return err
-	}
-	return found.failures()
+	return r.all(only)
 }
 
 func (r *run) all(only string) (*report, error) {
@@ -215,9 +213,10 @@ func readReport(path string) (*report, error) {
 	return found, nil
 }
 
-func (found *report) write(jsonFile, htmlFile string) error {
+// write writes what was asked for: the names of what was not are empty.
+func (found *report) write(jsonFile, htmlFile, readme string) error {
 	if jsonFile != "" {
-		b, err := json.MarshalIndent(found, "", " ")
+		b, err := json.Marshal(found)
 		if err != nil {
 			return err
 		}
@@ -234,6 +233,9 @@ func (found *report) write(jsonFile, htmlFile string) error {
 			return err
 		}
 		fmt.Println("report:", htmlFile)
+	}
+	if readme != "" {
+		return found.intoReadme(readme)
 	}
 	return nil
 }

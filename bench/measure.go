@@ -99,20 +99,34 @@ func (s *scene) interleave(what string, rounds int, contenders []*contender, w w
 	return trials, nil
 }
 
-// measure runs one round with the processor time that it cost both sides.
+// measure runs one round. What the work does before it starts its stopwatch, and
+// after it has stopped it, is not in the figures.
 func measure(c *contender, round int, w work) (*measurement, error) {
 	c.server.resume()
 	defer c.server.pause()
-	cpu, own, begun := c.server.cpuSeconds(), ownCPUSeconds(), nanotime()
 	m, err := w(c, round)
 	if err != nil {
 		return nil, fmt.Errorf("%w%s", err, c.server.obituary())
 	}
-	if m.seconds == 0 {
-		m.seconds = float64(nanotime()-begun) / 1e9
-	}
-	m.serverCPU, m.loadCPU = c.server.cpuSeconds()-cpu, ownCPUSeconds()-own
 	return m, nil
+}
+
+// stopwatch measures time, and the processor time that both sides use in it.
+type stopwatch struct {
+	c           *contender
+	begun       int64
+	server, own float64
+}
+
+func (c *contender) stopwatch() stopwatch {
+	return stopwatch{c, nanotime(), c.server.cpuSeconds(), ownCPUSeconds()}
+}
+
+// stop enters what was measured.
+func (w stopwatch) stop(m *measurement) *measurement {
+	m.seconds = float64(nanotime()-w.begun) / 1e9
+	m.serverCPU, m.loadCPU = w.c.server.cpuSeconds()-w.server, ownCPUSeconds()-w.own
+	return m
 }
 
 // ownCPUSeconds is the generator's user and system time so far.

@@ -160,8 +160,8 @@ func (s *server) stop() error {
 // cpuSeconds is the process's user and system time so far, of all its threads
 // that are and were: its CPU clock, in nanoseconds where /proc counts in ticks.
 func (s *server) cpuSeconds() float64 {
-	if s == nil {
-		return 0 // the generator does it itself
+	if s == nil || s.cmd == nil {
+		return 0 // no process of ours: the generator does it itself
 	}
 	var ts unix.Timespec
 	const perProcess = 2 // CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it

@@ -94,17 +94,56 @@ func TestReportStandsAlone(t *testing.T) {
 	}
 }
 
+// TestReadmeTable: only what is between the marks changes, and again the same.
+func TestReadmeTable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	found := sampleReport()
+	if err := os.WriteFile(path, []byte("# before\n"+tableBegins+"\nold\n"+tableEnds+"\nafter\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := found.write("", "", path); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b)
+		if !strings.HasPrefix(text, "# before\n"+tableBegins+"\n") || !strings.HasSuffix(text, tableEnds+"\nafter\n") || strings.Contains(text, "old") {
+			t.Fatalf("%s", text)
+		}
+		for _, row := range []string{"| `e2e` | p50 | 30 µs | echo 20 µs | 1.52 | ≤ 1.2 × | NOT met |", "| `e2e` | memory | 10.0 MB |  |  | ≤ 64 MB | met |"} {
+			if !strings.Contains(text, row) {
+				t.Errorf("no row %q in\n%s", row, text)
+			}
+		}
+	}
+	if err := os.WriteFile(path, []byte("no marks"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if found.write("", "", path) == nil {
+		t.Error("a file without marks was written to")
+	}
+}
+
 // TestReportIsReadAgain: a JSON file gives the page that the run gave.
 func TestReportIsReadAgain(t *testing.T) {
 	found := sampleReport()
 	dir := t.TempDir()
 	jsonFile, htmlFile := filepath.Join(dir, "a", "out.json"), filepath.Join(dir, "out.html")
-	if err := found.write(jsonFile, htmlFile); err != nil {
+	if err := found.write(jsonFile, htmlFile, ""); err != nil {
 		t.Fatal(err)
 	}
 	again := filepath.Join(dir, "again.html")
-	r := &run{}
-	if err := r.main("", jsonFile, "", again); err == nil || !strings.Contains(err.Error(), "it broke") {
+	read, err := (&run{}).main("", jsonFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := read.write("", again, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.failures(); err == nil || !strings.Contains(err.Error(), "it broke") {
 		t.Errorf("a run with a failed scenario ends with %v", err)
 	}
 	a, _ := os.ReadFile(htmlFile)

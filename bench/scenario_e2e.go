@@ -134,5 +134,5 @@ func endToEndBatches(s *scene, cs []*contender) error {
 		}
 	}
 	s.plotTrials("Open loop: 100,000 records of 1 KiB a second in batches of 50", trials, mark{"< 500 us", ninesOf(99), 500})
-	return each(cs, func(c *contender) error { return t.delete(c.server.port) })
+	return each(cs, func(c *contender) error { return t.delete(c.server) })
 }

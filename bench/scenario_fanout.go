@@ -60,5 +60,5 @@ func fanOut(s *scene) error {
 	}
 	s.plotTrials("From the intended time of a batch to its arrival at each of 64 consumers", trials)
 	s.chartTrials("Server CPU per delivered GB", "s/GB", true, trials, (*trial).cpuPerGB)
-	return each(cs, func(c *contender) error { return t.delete(c.server.port) })
+	return each(cs, func(c *contender) error { return t.delete(c.server) })
 }

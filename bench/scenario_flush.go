@@ -43,7 +43,7 @@ func flush(s *scene) error {
 	byContender[group.c] = group
 	trials, err := s.interleave("64 producers, flush.messages=1, 1 KiB each, closed loop", s.openRounds(), append(cs[:len(cs):len(cs)], loop, group.c), func(c *contender, _ int) (*measurement, error) {
 		if c == loop {
-			return syncLoop(filepath.Join(s.dir, "sync"), t.batches[0], s.r.seconds)
+			return syncLoop(loop, filepath.Join(s.dir, "sync"), t.batches[0], s.r.seconds)
 		}
 		return syncs.during(c, func() (*measurement, error) { return byContender[c].crowd(flushProducers, s.r.seconds) })
 	})
@@ -79,11 +79,11 @@ func flush(s *scene) error {
 	}
 	s.plotTrials("Acknowledgement of a batch that is on the disk", trials, mark{"<= 2.5 x fdatasync", ninesOf(99), 2.5 * base.quantile(99).all})
 	s.chartTrials("Acknowledged batches", "1/s", false, trials, (*trial).opsRate)
-	return each(cs, func(c *contender) error { return t.delete(c.server.port) })
+	return each(cs, func(c *contender) error { return t.delete(c.server) })
 }
 
 // syncLoop appends to a file and waits until that is on the disk, again and again.
-func syncLoop(path string, record []byte, forSeconds float64) (*measurement, error) {
+func syncLoop(c *contender, path string, record []byte, forSeconds float64) (*measurement, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
@@ -92,6 +92,7 @@ func syncLoop(path string, record []byte, forSeconds float64) (*measurement, err
 	defer f.Close()
 	defer onThread()()
 	m := &measurement{latency: newHistogram()}
+	watch := c.stopwatch()
 	begun := nanotime()
 	for at := begun; at < begun+int64(forSeconds*1e9); {
 		if _, err := unix.Write(int(f.Fd()), record); err != nil {
@@ -106,8 +107,7 @@ func syncLoop(path string, record []byte, forSeconds float64) (*measurement, err
 		m.ops++
 		m.bytes += int64(len(record))
 	}
-	m.seconds = float64(nanotime()-begun) / 1e9
-	return m, nil
+	return watch.stop(m), nil
 }
 
 // crowd lets many producers produce, each with one batch in flight, for a while.
@@ -119,12 +119,12 @@ func (l *lane) crowd(producers int, forSeconds float64) (*measurement, error) {
 		return nil, err
 	}
 	defer loop.close()
-	begun := nanotime()
-	end, waiting := begun+int64(forSeconds*1e9), 0
 	all, err := l.producers(producers)
 	if err != nil {
 		return nil, err
 	}
+	watch := l.c.stopwatch()
+	end, waiting := nanotime()+int64(forSeconds*1e9), 0
 	for _, p := range all {
 		defer p.c.close()
 		sent := int64(0)
@@ -160,6 +160,5 @@ func (l *lane) crowd(producers int, forSeconds float64) (*measurement, error) {
 	if err == nil && waiting > 0 {
 		err = errUnanswered
 	}
-	m.seconds = float64(nanotime()-begun) / 1e9
-	return m, err
+	return watch.stop(m), err
 }

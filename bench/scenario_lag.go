@@ -165,9 +165,9 @@ func (side *lagSide) round(s *scene, round int) error {
 		return side.hot.stream(openLoop{perSecond: lagPerSecond, seconds: 2 * s.r.seconds, consumers: 1, check: s.r.check})
 	}
 	idle := func() (*measurement, error) {
-		waited := s.r.seconds
-		sleepSeconds(waited)
-		return &measurement{seconds: waited}, nil
+		watch := side.c.stopwatch()
+		sleepSeconds(s.r.seconds)
+		return watch.stop(&measurement{}), nil
 	}
 	reached := 0.0
 	dir := side.c.server.dir

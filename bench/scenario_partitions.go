@@ -8,7 +8,7 @@ import (
 // What partitions makes, and what it asks of them.
 const (
 	partitionCount     = 1000
-	partitionPerSecond = 2000 // single-record batches, each to the next partition
+	partitionPerSecond = 500 // single-record batches, each to the next partition
 )
 
 // spreadTopic is a topic of many partitions on one contender.
@@ -74,7 +74,7 @@ func partitions(s *scene) error {
 	s.versusPercentiles("to the consumer", trials)
 	s.alone("memory of each partition, empty", "KiB", series{all: memory}, goal{})
 	s.plotTrials("Single records to 1,000 partitions in turn, to a consumer of all", trials)
-	return each(cs, func(c *contender) error { return t.delete(c.server.port) })
+	return each(cs, func(c *contender) error { return t.delete(c.server) })
 }
 
 // newSpread is a topic of n partitions, with one frame for each; their requests are
@@ -116,9 +116,10 @@ func (l *spreadTopic) stream(forSeconds float64) (*measurement, error) {
 		}
 		return batches, nil
 	}}
+	watch := l.c.stopwatch()
 	if err := st.run(producersOf([]*client{c}, answer{bytes: l.answer.bytes})); err != nil {
 		return nil, err
 	}
-	return &measurement{latency: st.latency, service: st.service, late: st.late, ops: int64(st.count),
-		bytes: int64(st.count * l.t.batchBytes), seconds: float64(nanotime()-st.begun) / 1e9}, nil
+	return watch.stop(&measurement{latency: st.latency, service: st.service, late: st.late, ops: int64(st.count),
+		bytes: int64(st.count * l.t.batchBytes)}), nil
 }

@@ -28,6 +28,9 @@ func probes(s *scene) error {
 	if err := each(cs, func(c *contender) error { return byContender[c].fill(s.r.amount(consumeBytes)) }); err != nil {
 		return err
 	}
+	if err := s.apart(cs...); err != nil {
+		return err
+	}
 	// The difference looked for is small, and so are rounds that many of fit.
 	trials, err := s.interleave("1 MiB fetches, in the page cache", 3*s.r.rounds, cs, func(c *contender, _ int) (*measurement, error) {
 		defer onThread()()

@@ -54,13 +54,13 @@ func throughputOf(s *scene, cs []*contender, records, inFlight int, peerRate, pe
 		if err != nil {
 			return nil, err
 		}
-		return m, t.delete(c.server.port)
+		return m, t.delete(c.server)
 	}
 	// The answer's size, for the sink.
 	if err := cs[0].on(func() (err error) { byContender[cs[0]], err = cs[0].lane(t); return err }); err != nil {
 		return err
 	}
-	if err := cs[0].on(func() error { return t.delete(cs[0].server.port) }); err != nil {
+	if err := cs[0].on(func() error { return t.delete(cs[0].server) }); err != nil {
 		return err
 	}
 	sink, err := s.rawEcho("write loop", t, byContender[cs[0]].answer, "-kind", "sink", "-file", filepath.Join(s.dir, "sink"))
@@ -104,13 +104,13 @@ func (l *lane) pipeline(bytes, inFlight int) (*measurement, error) {
 	}
 	defer p.c.close()
 	defer onThread()()
-	begun := nanotime()
+	watch := l.c.stopwatch()
 	n, err := p.pipeline(l.t, l.batches, bytes/l.t.batchBytes, inFlight, throughputNanos)
 	if err != nil {
 		return nil, err
 	}
 	l.batches += n
-	return &measurement{ops: int64(n), bytes: int64(n * l.t.batchBytes), seconds: float64(nanotime()-begun) / 1e9}, nil
+	return watch.stop(&measurement{ops: int64(n), bytes: int64(n * l.t.batchBytes)}), nil
 }
 
 // consumeBytes is the size of the log that consume reads, which stays in the page cache.
@@ -147,12 +147,15 @@ func consume(s *scene) error {
 	}
 	defer loop.server.stop()
 	loop.server.pause()
+	if err := s.apart(append(cs[:len(cs):len(cs)], loop)...); err != nil {
+		return err
+	}
 	calls := s.count("system calls", "raw_syscalls/sys_enter")
 	trials, err := s.interleave("1 MiB fetches, in the page cache", s.r.rounds, append(cs[:len(cs):len(cs)], loop), func(c *contender, _ int) (*measurement, error) {
 		defer onThread()()
 		return calls.during(c, func() (*measurement, error) {
 			if c == loop {
-				return fetchRaw(c.server.port, request, fetchBytes, s.r.amount(consumeBytes)/fetchBytes)
+				return fetchRaw(c, request, fetchBytes, s.r.amount(consumeBytes)/fetchBytes)
 			}
 			return byContender[c].drain(0, fetchBytes, s.r.check)
 		})
@@ -166,7 +169,7 @@ func consume(s *scene) error {
 			s.alone("system calls a fetch: "+t.c.name, "", v, goal{})
 		}
 	}
-	return each(cs, func(c *contender) error { return t.delete(c.server.port) })
+	return each(cs, func(c *contender) error { return t.delete(c.server) })
 }
 
 // fill produces until the topic has so many bytes.
@@ -189,7 +192,7 @@ func (l *lane) drain(from int64, maxBytes int32, check bool) (*measurement, erro
 	}
 	defer k.c.close()
 	m := &measurement{}
-	begun := nanotime()
+	watch := l.c.stopwatch()
 	for k.next < l.nextOffset() {
 		if err := k.ask(); err != nil {
 			return nil, err
@@ -201,18 +204,17 @@ func (l *lane) drain(from int64, maxBytes int32, check bool) (*measurement, erro
 		m.ops++
 		m.bytes += int64(d.bytes)
 	}
-	m.seconds = float64(nanotime()-begun) / 1e9
-	return m, nil
+	return watch.stop(m), nil
 }
 
 // fetchRaw asks a raw limit n times for so many bytes.
-func fetchRaw(port int, request []byte, bytes, n int) (*measurement, error) {
-	c, err := dial(port)
+func fetchRaw(from *contender, request []byte, bytes, n int) (*measurement, error) {
+	c, err := dial(from.server.port)
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	begun := nanotime()
+	watch := from.stopwatch()
 	for range n {
 		if err := c.write(request); err != nil {
 			return nil, err
@@ -225,5 +227,5 @@ func fetchRaw(port int, request []byte, bytes, n int) (*measurement, error) {
 			left -= got
 		}
 	}
-	return &measurement{ops: int64(n), bytes: int64(n * bytes), seconds: float64(nanotime()-begun) / 1e9}, nil
+	return watch.stop(&measurement{ops: int64(n), bytes: int64(n * bytes)}), nil
 }

@@ -126,7 +126,7 @@ func (l *lane) drainBeside(maxBytes int32, check bool) (*measurement, error) {
 				return nil, d.err
 			}
 			d.m.latency = latency
-			return d.m, side.t.delete(l.c.server.port)
+			return d.m, side.t.delete(l.c.server)
 		default:
 		}
 		begun := nanotime()

@@ -15,6 +15,7 @@ type scene struct {
 	Title   string   `json:"title"`
 	About   string   `json:"about"`
 	Seconds float64  `json:"seconds"`
+	LoadCPU float64  `json:"generatorCPUSeconds"`
 	Skipped string   `json:"skipped,omitempty"`
 	Failed  string   `json:"failed,omitempty"`
 	Figures []figure `json:"figures"`
@@ -70,6 +71,20 @@ func (s *scene) note(format string, args ...any) {
 	fmt.Printf("%-12s %s\n", s.Name, text)
 }
 
+// lateness says how late the generator was in the loads that have a schedule.
+func (s *scene) lateness() string {
+	worst := 0.0
+	for _, l := range s.Loads {
+		if l.Late != nil {
+			worst = max(worst, l.Late.P99)
+		}
+	}
+	if worst == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and sent at most %s late (p99)", duration(worst))
+}
+
 // skip is returned by a scenario that this machine cannot run.
 type skip string
 
@@ -78,10 +93,10 @@ func (e skip) Error() string { return string(e) }
 // play runs one scenario and keeps what came of it.
 func (r *run) play(sc *scenario) *scene {
 	s := &scene{Name: sc.name, Title: sc.title, About: sc.about, r: r}
-	begun := nanotime()
+	begun, cpu := nanotime(), ownCPUSeconds()
 	defer func() {
-		s.Seconds = float64(nanotime()-begun) / 1e9
-		fmt.Printf("%-12s took %.0f s\n", s.Name, s.Seconds)
+		s.Seconds, s.LoadCPU = float64(nanotime()-begun)/1e9, ownCPUSeconds()-cpu
+		fmt.Printf("%-12s took %.0f s, of which the generator used a processor for %.1f s%s\n", s.Name, s.Seconds, s.LoadCPU, s.lateness())
 		os.RemoveAll(s.dir)
 		placed = nil
 	}()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -143,8 +144,10 @@ func (t *topic) create(port int, configs ...string) error {
 	return fmt.Errorf("topic %s has no leader after 10 s: %w", t.name, err)
 }
 
-func (t *topic) delete(port int) error {
-	c, err := dial(port)
+// delete removes the topic, and waits for a while until its files are gone, so that
+// nobody pays for that later.
+func (t *topic) delete(s *server) error {
+	c, err := dial(s.port)
 	if err != nil {
 		return err
 	}
@@ -157,6 +160,12 @@ func (t *topic) delete(port int) error {
 	}
 	if code := resp.(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
 		return fmt.Errorf("delete topic %s: error %d", t.name, code)
+	}
+	for range 150 {
+		if left, _ := filepath.Glob(filepath.Join(s.dir, t.name+"*")); len(left) == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	return nil
 }
