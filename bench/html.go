@@ -63,7 +63,7 @@ func (f figure) Bound() string {
 		return ""
 	}
 	if f.Goal.OnOurs || f.Beside == "" {
-		return typeset(f.Goal.String()) + " " + strings.Replace(f.Unit, "us", "µs", 1)
+		return typeset(f.Goal.String() + " " + f.Unit)
 	}
 	return typeset(f.Goal.String()) + " ×"
 }

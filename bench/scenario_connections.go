@@ -38,9 +38,10 @@ func connections(s *scene) error {
 	if err := s.apart(all...); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%d producers on connections of their own, together %d single-record batches/s", activeConnections, activePerSecond)
+	producers := s.r.amount(activeConnections)
+	what := fmt.Sprintf("%d producers on connections of their own, together %d single-record batches/s", producers, activePerSecond)
 	trials, err := s.interleave(what, s.openRounds(), all, func(c *contender, _ int) (*measurement, error) {
-		return byContender[c].stream(openLoop{perSecond: activePerSecond, seconds: s.r.seconds, producers: activeConnections})
+		return byContender[c].stream(openLoop{perSecond: activePerSecond, seconds: s.r.seconds, producers: producers})
 	})
 	if err != nil {
 		return err

@@ -183,7 +183,7 @@ func (a axes) mark(b *strings.Builder, m *mark) {
 }
 
 // typeset gives a bound the signs that a page has and a terminal may not.
-var typeset = strings.NewReplacer("<=", "≤", ">=", "≥", " x ", " × ").Replace
+var typeset = strings.NewReplacer("<=", "≤", ">=", "≥", " x ", " × ", " us", " µs").Replace
 
 // label is a curve's name beside its end.
 type label struct {
