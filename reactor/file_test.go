@@ -227,20 +227,24 @@ func TestNonblockLeavesArmedReceive(t *testing.T) {
 			if err := exchange(c, [][]byte{frame(i, size)}, 1); err != nil {
 				t.Fatal(err)
 			}
-			var op uint64
-			s.on(0, func(c *Core) {
-				conn := c.conns[0]
-				op = conn.receive.op
-				if op == 0 || !conn.setNonblock(true) {
-					t.Error("no receive is armed")
-				}
-			})
-			time.Sleep(5 * time.Millisecond)
-			s.on(0, func(c *Core) {
-				if c.conns[0].receive.op != op {
-					t.Error("the armed receive ended when O_NONBLOCK was set")
-				}
-			})
+			// A receive may also end by itself just then: a direct connection goes quiet
+			// when it idles. One that stays is enough.
+			stays := false
+			for try := 0; try < 5 && !stays; try++ {
+				var op uint64
+				s.on(0, func(c *Core) {
+					conn := c.conns[0]
+					op = conn.receive.op
+					if op == 0 || !conn.setNonblock(true) {
+						t.Error("no receive is armed")
+					}
+				})
+				time.Sleep(5 * time.Millisecond)
+				s.on(0, func(c *Core) { stays = c.conns[0].receive.op == op })
+			}
+			if !stays {
+				t.Error("the armed receive ended when O_NONBLOCK was set")
+			}
 		}
 		if err := exchange(c, [][]byte{frame(9, 100), frame(10, 200_000), frame(11, 5)}, 1); err != nil {
 			t.Fatal(err)
