@@ -235,7 +235,7 @@ func (found *report) write(jsonFile, htmlFile, readme string) error {
 		fmt.Println("report:", htmlFile)
 	}
 	if readme != "" {
-		return found.intoReadme(readme)
+		return found.intoReadme(readme, jsonFile, htmlFile)
 	}
 	return nil
 }

@@ -12,8 +12,9 @@ const (
 	tableEnds   = "<!-- bench: end -->"
 )
 
-// intoReadme writes the figures that have goals into a Markdown file.
-func (found *report) intoReadme(path string) error {
+// intoReadme writes the figures that have goals into a Markdown file, and where the
+// whole report is.
+func (found *report) intoReadme(path, jsonFile, htmlFile string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -23,7 +24,11 @@ func (found *report) intoReadme(path string) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no table of the bench: it lies between %q and %q", path, tableBegins, tableEnds)
 	}
-	return os.WriteFile(path, []byte(before+tableBegins+"\n"+found.markdown()+tableEnds+after), 0o644)
+	table := found.markdown()
+	if jsonFile != "" && htmlFile != "" {
+		table += fmt.Sprintf("\nThe whole run, with its plots: [%s](%s), and [%s](%s).\n", htmlFile, htmlFile, jsonFile, jsonFile)
+	}
+	return os.WriteFile(path, []byte(before+tableBegins+"\n"+table+tableEnds+after), 0o644)
 }
 
 // markdown is what was measured on, and a table of the figures that have goals.
