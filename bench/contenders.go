@@ -48,6 +48,7 @@ func (s *scene) rawLimit(name string, args ...string) (*contender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	s.r.killAtEnd(sv)
 	return &contender{name: name, role: raw, server: sv}, nil
 }
 

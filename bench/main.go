@@ -26,6 +26,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -42,6 +43,7 @@ type run struct {
 	quick    bool
 	sets     list
 	kafka    *server // lives through the run, so that its compilers are warm
+	mu       sync.Mutex
 	cleanups []func()
 }
 
@@ -172,30 +174,40 @@ func scenarioNames() (names []string) {
 }
 
 // atEnd remembers what to undo, last first.
-func (r *run) atEnd(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *run) atEnd(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
+
+// killAtEnd ends a server that is still there when the run ends, so that its cgroup
+// and its files can go.
+func (r *run) killAtEnd(s *server) {
+	r.atEnd(func() { s.cmd.Process.Kill() })
+}
 
 func (r *run) cleanUp() {
 	if r.kafka != nil {
 		r.kafka.stop()
 		r.kafka = nil
 	}
-	for len(r.cleanups) > 0 {
-		last := len(r.cleanups) - 1
-		f := r.cleanups[last]
-		r.cleanups = r.cleanups[:last]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range slices.Backward(r.cleanups) {
 		f()
 	}
+	r.cleanups = nil
 }
 
-// cleanUpOnSignal leaves nothing behind when the run is interrupted: the servers
-// end with the process (deathSignal), files and cgroups are removed here.
+// cleanUpOnSignal leaves nothing behind when the run is interrupted.
 func (r *run) cleanUpOnSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		for i := len(r.cleanups) - 1; i >= 0; i-- {
-			r.cleanups[i]()
+		r.mu.Lock() // and nothing more is started
+		for _, f := range slices.Backward(r.cleanups) {
+			f()
 		}
 		os.Exit(130)
 	}()

@@ -60,6 +60,7 @@ func (r *run) startKafka(dir string, group *memoryCgroup) (*server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	r.killAtEnd(s)
 	if err := group.add(cmd.Process.Pid); err != nil {
 		s.stop()
 		return nil, err

@@ -88,6 +88,7 @@ func (r *run) startBroker(dir string, group *memoryCgroup, args ...string) (*ser
 		return nil, err
 	}
 	s := &server{cmd: cmd, dir: dir, said: &tail{}}
+	r.killAtEnd(s)
 	if err := group.add(cmd.Process.Pid); err != nil {
 		s.stop()
 		return nil, err
