@@ -205,7 +205,7 @@ func TestColdWithoutMemory(t *testing.T) {
 func TestColdMemoryIsGivenBack(t *testing.T) {
 	f := newTestFile(t, 8<<20)
 	f.drop(t)
-	s := serve(t, Config{Limits: Limits{ColdIdleNanos: int64(30 * time.Millisecond)}}, newFileServer(f))
+	s := serve(t, Config{Limits: Limits{ColdIdleNanos: int64(300 * time.Millisecond)}}, newFileServer(f))
 	c := s.dial()
 	for off := range 3 {
 		if err := f.fetch(c, off<<20, 1<<20); err != nil {
