@@ -196,7 +196,9 @@ func (c *Conn) bulkStep() {
 		core.bulk.park(m)
 		c.awaitRoom()
 	}
-	c.arm() // a receive may have been put off: it wants the socket blocking
+	// A receive may have been put off: it wants the socket blocking. What was
+	// received before is dispatched first, which may be a block full of frames.
+	core.ready.push(c)
 }
 
 // endBulk gives the pipe back.

@@ -242,3 +242,28 @@ func TestFileRemovedDuringFetch(t *testing.T) {
 		}
 	}
 }
+
+// TestBulkBesideManyRequests: a connection that has sent more requests than a
+// block holds gets the next receive only once those have been dispatched, also
+// when it is a splice that ends.
+func TestBulkBesideManyRequests(t *testing.T) {
+	levels(t, func(t *testing.T, level ring.Level) {
+		f := newTestFile(t, 2<<20)
+		s := serve(t, Config{Level: level, Rung: RungBulk}, newFileServer(f))
+		c := s.dial()
+		const requests = 20_000 // 400 kB: blocks of 64 KiB are full of them
+		go func() {
+			var all []byte
+			for range requests {
+				all = append(all, ask(0, 1<<20)...)
+			}
+			c.Write(all) // fails when the test has seen enough and closes
+		}()
+		got := make([]byte, 1<<20+6)
+		for i := range 64 {
+			if _, err := io.ReadFull(c, got); err != nil || string(got[5:5+(1<<20)]) != string(f.data[:1<<20]) {
+				t.Fatalf("response %d: other bytes, or %v", i, err)
+			}
+		}
+	})
+}
