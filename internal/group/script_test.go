@@ -3,14 +3,13 @@ package group
 import (
 	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"slipstream/internal/script"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -38,78 +37,10 @@ import (
 //	fail CODE            the oldest batch in flight fails (stories)
 //	end PRODUCER commit|abort   a transaction's marker is in the log (stories)
 //	set NAME=VALUE       a setting (stories)
-type block struct {
-	story  string
-	input  []string
-	output string
-}
-
-func readScript(t *testing.T, path string) (blocks []block) {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
-		var b block
-		lines := strings.Split(part, "\n")
-		for len(lines) > 0 && strings.HasPrefix(lines[0], "#") {
-			b.story += lines[0] + "\n"
-			lines = lines[1:]
-		}
-		for len(lines) > 0 && lines[0] != "----" {
-			b.input = append(b.input, lines[0])
-			lines = lines[1:]
-		}
-		if len(lines) > 0 {
-			b.output = strings.Join(lines[1:], "\n")
-		}
-		blocks = append(blocks, b)
-	}
-	return blocks
-}
-
-func writeScript(t *testing.T, path string, blocks []block) {
-	t.Helper()
-	var parts []string
-	for _, b := range blocks {
-		s := b.story + strings.Join(b.input, "\n")
-		if len(b.input) > 0 {
-			s += "\n----\n" + b.output
-		}
-		parts = append(parts, strings.TrimSuffix(s, "\n"))
-	}
-	if err := os.WriteFile(path, []byte(strings.Join(parts, "\n\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // playAll plays the scripts of a directory.
 func playAll(t *testing.T, dir string, rewrite bool, start func(t *testing.T) backend) {
-	paths, _ := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
-	if len(paths) == 0 {
-		t.Fatalf("no scripts in testdata/%s", dir)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			s := newStage(t, start(t))
-			blocks := readScript(t, path)
-			for i := range blocks {
-				if len(blocks[i].input) == 0 {
-					continue
-				}
-				got := s.play(blocks[i].input)
-				if rewrite {
-					blocks[i].output = got
-				} else if got != blocks[i].output {
-					t.Errorf("%s%s\n%s", blocks[i].story, strings.Join(blocks[i].input, "\n"), lineByLine(got, blocks[i].output))
-				}
-			}
-			if rewrite {
-				writeScript(t, path, blocks)
-			}
-		})
-	}
+	script.Play(t, dir, rewrite, func(t *testing.T) func([]string) string { return newStage(t, start(t)).play })
 }
 
 // backend is whom a script speaks to.
@@ -282,15 +213,4 @@ func (c *actor) learn(s *stage, id string) {
 	if c.named > 1 {
 		s.ids[id] = fmt.Sprintf("%s.%d", c.name, c.named)
 	}
-}
-
-// lineByLine tells where two answers part.
-func lineByLine(got, want string) string {
-	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return fmt.Sprintf("line %d is\n%s\nand was\n%s", i+1, a[i], b[i])
-		}
-	}
-	return fmt.Sprintf("there are %d lines and were %d", len(a), len(b))
 }

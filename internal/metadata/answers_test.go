@@ -4,23 +4,25 @@ import (
 	"os"
 	"testing"
 
+	"slipstream/internal/script"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestApacheAnswers replays what Apache Kafka 4.3.1 answered; see script_test.go.
 func TestApacheAnswers(t *testing.T) {
 	if *recordAnswers {
-		forEachScript(t, "apache", true, recordFromBroker)
+		script.Play(t, "apache", true, recordFromBroker)
 		return
 	}
-	forEachScript(t, "apache", false, answerFromController)
+	script.Play(t, "apache", false, answerFromController)
 }
 
-func answerFromController(t *testing.T) func(block) string {
+func answerFromController(t *testing.T) func([]string) string {
 	n := startNode(t)
 	seen := map[string]UUID{}
-	return func(bl block) string {
-		req := parseRequest(t, bl.input, func(name string) UUID { return seen[name] })
+	return func(input []string) string {
+		req := parseRequest(t, input, func(name string) UUID { return seen[name] })
 		resp, records := n.decide(overWire(t, req).(kmsg.Request))
 		n.commit(records)
 		resp.SetVersion(req.GetVersion())
@@ -51,7 +53,7 @@ func overWire(t *testing.T, m interface {
 	return copied
 }
 
-func recordFromBroker(t *testing.T) func(block) string {
+func recordFromBroker(t *testing.T) func([]string) string {
 	addr := os.Getenv("KAFKA_ADDR")
 	if addr == "" {
 		t.Fatal("-record needs KAFKA_ADDR, the address of an Apache Kafka 4.3.1 without topics")
@@ -60,8 +62,8 @@ func recordFromBroker(t *testing.T) func(block) string {
 	b.deleteAll()
 	seen := map[string]UUID{}
 	t.Cleanup(func() { b.deleteAll() })
-	return func(bl block) string {
-		req := parseRequest(t, bl.input, func(name string) UUID { return seen[name] })
+	return func(input []string) string {
+		req := parseRequest(t, input, func(name string) UUID { return seen[name] })
 		resp, err := b.do(req)
 		if err != nil {
 			b = dial(t, addr)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,82 +31,6 @@ var (
 	recordAnswers  = flag.Bool("record", false, "record testdata/apache anew from KAFKA_ADDR")
 	rewriteStories = flag.Bool("rewrite", false, "rewrite testdata/story")
 )
-
-type block struct {
-	story  string // comment lines before it, as they are
-	input  []string
-	output string
-}
-
-func readScript(t *testing.T, path string) []block {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []block
-	for _, part := range strings.Split(strings.TrimSpace(string(b)), "\n\n") {
-		var bl block
-		lines := strings.Split(part, "\n")
-		for len(lines) > 0 && strings.HasPrefix(lines[0], "#") {
-			bl.story += lines[0] + "\n"
-			lines = lines[1:]
-		}
-		for len(lines) > 0 && lines[0] != "----" {
-			bl.input = append(bl.input, lines[0])
-			lines = lines[1:]
-		}
-		if len(lines) > 0 {
-			bl.output = strings.Join(lines[1:], "\n")
-		}
-		blocks = append(blocks, bl)
-	}
-	return blocks
-}
-
-func writeScript(t *testing.T, path string, blocks []block) {
-	t.Helper()
-	var out []string
-	for _, bl := range blocks {
-		s := bl.story + strings.Join(bl.input, "\n")
-		if len(bl.input) > 0 {
-			s += "\n----\n" + bl.output
-		}
-		out = append(out, strings.TrimSuffix(s, "\n"))
-	}
-	if err := os.WriteFile(path, []byte(strings.Join(out, "\n\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// forEachScript runs do on every block of every script and compares, or with
-// rewrite replaces, the outputs.
-func forEachScript(t *testing.T, dir string, rewrite bool, start func(t *testing.T) func(bl block) string) {
-	paths, _ := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
-	if len(paths) == 0 {
-		t.Fatalf("no scripts in testdata/%s", dir)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			blocks := readScript(t, path)
-			do := start(t)
-			for i, bl := range blocks {
-				if len(bl.input) == 0 {
-					continue
-				}
-				got := do(bl)
-				if rewrite {
-					blocks[i].output = got
-				} else if got != bl.output {
-					t.Errorf("%s%s\ngives\n%s\nwant\n%s", bl.story, strings.Join(bl.input, "\n"), got, bl.output)
-				}
-			}
-			if rewrite {
-				writeScript(t, path, blocks)
-			}
-		})
-	}
-}
 
 // words splits a line at spaces; a part in double quotes is one Go string, and "x"*250 repeats it.
 func words(t *testing.T, line string) []string {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"slipstream/internal/script"
 )
 
 // TestStories runs testdata/story: what is asked, what is answered, what is
@@ -16,14 +18,14 @@ import (
 //	producer-ids           a block for this node
 //	limit N                the most partitions of the cluster from here on
 func TestStories(t *testing.T) {
-	forEachScript(t, "story", *rewriteStories, tellStory)
+	script.Play(t, "story", *rewriteStories, tellStory)
 }
 
-func tellStory(t *testing.T) func(block) string {
+func tellStory(t *testing.T) func([]string) string {
 	n := newNode(t)
 	seen := map[string]UUID{}
-	return func(bl block) string {
-		switch head := words(t, bl.input[0]); head[0] {
+	return func(input []string) string {
+		switch head := words(t, input[0]); head[0] {
 		case "start":
 			return n.describe(n.start())
 		case "stop":
@@ -45,7 +47,7 @@ func tellStory(t *testing.T) func(block) string {
 			n.c.MaxPartitions = int32(number(t, head[1]))
 			return "at most " + head[1] + " partitions"
 		default:
-			req := parseRequest(t, bl.input, func(name string) UUID { return seen[name] })
+			req := parseRequest(t, input, func(name string) UUID { return seen[name] })
 			resp, records := n.decide(req)
 			n.commit(records)
 			remember(seen, resp)

@@ -3,12 +3,11 @@ package txn
 import (
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"slipstream/internal/script"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -41,86 +40,20 @@ var (
 	rewriteStories = flag.Bool("rewrite", false, "rewrite testdata/story")
 )
 
-type block struct {
-	story  string // comment lines before it, as they are
-	input  []string
-	output string
-}
-
-func readScript(t *testing.T, path string) []block {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []block
-	for _, part := range strings.Split(strings.TrimSpace(string(b)), "\n\n") {
-		var bl block
-		lines := strings.Split(part, "\n")
-		for len(lines) > 0 && strings.HasPrefix(lines[0], "#") {
-			bl.story += lines[0] + "\n"
-			lines = lines[1:]
-		}
-		for len(lines) > 0 && lines[0] != "----" {
-			bl.input = append(bl.input, lines[0])
-			lines = lines[1:]
-		}
-		if len(lines) > 0 {
-			bl.output = strings.Join(lines[1:], "\n")
-		}
-		blocks = append(blocks, bl)
-	}
-	return blocks
-}
-
-func writeScript(t *testing.T, path string, blocks []block) {
-	t.Helper()
-	var out []string
-	for _, bl := range blocks {
-		s := bl.story + strings.Join(bl.input, "\n")
-		if len(bl.input) > 0 {
-			s += "\n----\n" + bl.output
-		}
-		out = append(out, strings.TrimSuffix(s, "\n"))
-	}
-	if err := os.WriteFile(path, []byte(strings.Join(out, "\n\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// forEachScript runs do on every line of every block of every script and compares, or with rewrite replaces,
-// the outputs.
+// forEachScript plays scripts line by line: what came of a block is what came of its lines.
 func forEachScript(t *testing.T, dir string, rewrite bool, start func(t *testing.T) func(line string) string) {
-	paths, _ := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
-	if len(paths) == 0 {
-		t.Fatalf("no scripts in testdata/%s", dir)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			blocks := readScript(t, path)
-			do := start(t)
-			for i, bl := range blocks {
-				if len(bl.input) == 0 {
-					continue
-				}
-				var outs []string
-				for _, line := range bl.input {
-					if out := do(line); out != "" {
-						outs = append(outs, out)
-					}
-				}
-				got := strings.Join(outs, "\n")
-				if rewrite {
-					blocks[i].output = got
-				} else if got != bl.output {
-					t.Errorf("%s%s\ngives\n%s\nwant\n%s", bl.story, strings.Join(bl.input, "\n"), got, bl.output)
+	script.Play(t, dir, rewrite, func(t *testing.T) func([]string) string {
+		do := start(t)
+		return func(input []string) string {
+			var outs []string
+			for _, line := range input {
+				if out := do(line); out != "" {
+					outs = append(outs, out)
 				}
 			}
-			if rewrite {
-				writeScript(t, path, blocks)
-			}
-		})
-	}
+			return strings.Join(outs, "\n")
+		}
+	})
 }
 
 // producers gives producer ids the names that scripts use.
