@@ -16,8 +16,7 @@ import (
 // the one row a client needs to try again, ApiVersions' own, as Apache Kafka
 // does. The response header is never flexible.
 // Departures from Kafka: clients built on librdkafka are told of FindCoordinator 0
-// (see fromLibrdkafka), which is not served yet; features are those finalized in the metadata image; no
-// ZooKeeper migration flag.
+// (see fromLibrdkafka), which is not served yet.
 
 func (s *Shard) serveAPIVersions(c *call) {
 	req := c.body.(*kmsg.ApiVersionsRequest)
@@ -92,6 +91,11 @@ func (s *Shard) describeFeatures(resp *kmsg.ApiVersionsResponse) {
 	for _, f := range s.image.Features() {
 		resp.FinalizedFeatures = append(resp.FinalizedFeatures, kmsg.ApiVersionsResponseFinalizedFeature{
 			Name: f.Name, MinVersionLevel: f.Level, MaxVersionLevel: f.Level,
+		})
+	}
+	if level := s.image.KRaftVersion(); level > 0 {
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, kmsg.ApiVersionsResponseFinalizedFeature{
+			Name: metadata.KRaftVersionFeature, MinVersionLevel: level, MaxVersionLevel: level,
 		})
 	}
 	resp.FinalizedFeaturesEpoch = s.metadataOffset

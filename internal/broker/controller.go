@@ -77,6 +77,7 @@ type controller struct {
 	busy       bool
 	current    *proposal
 	records    []metadata.Record
+	controls   []metadata.Control
 	append     storage.Append
 	block      *reactor.Block
 	missing    int // cores that have not yet taken the commit in
@@ -103,6 +104,7 @@ func (c *controller) advance() {
 		c.current = p
 		if p.controls != nil {
 			c.busy = true
+			c.controls = p.controls
 			c.write(metadata.AppendControlBatch(nil, c.batchInfo(), p.controls...))
 			return
 		}
@@ -151,7 +153,7 @@ func (c *controller) Appended(a *storage.Append) {
 	}
 	c.missing = len(c.shard.broker.shards)
 	for _, s := range c.shard.broker.shards {
-		m := &commit{shard: s, records: c.records, controller: c, last: c.log.Offsets().LogEnd - 1}
+		m := &commit{shard: s, records: c.records, controls: c.controls, controller: c, last: c.log.Offsets().LogEnd - 1}
 		if s == c.shard {
 			m.Deliver(s.core)
 		} else {
@@ -177,7 +179,7 @@ func (c *controller) finish(code protocol.ErrorCode) {
 // answer sends the current proposal home.
 func (c *controller) answer(code protocol.ErrorCode) {
 	p := c.current
-	c.current, c.records = nil, nil
+	c.current, c.records, c.controls = nil, nil, nil
 	p.code, p.decided = code, true
 	if p.home == c.shard {
 		p.done(code)
@@ -191,6 +193,7 @@ func (c *controller) answer(code protocol.ErrorCode) {
 type commit struct {
 	shard      *Shard
 	records    []metadata.Record
+	controls   []metadata.Control
 	controller *controller
 	last       int64 // offset of the last record
 	work       int   // partitions being opened, plus one while applying

@@ -81,6 +81,9 @@ func (b *Broker) ownerOf(k partitionKey) int {
 // apply folds committed records into this core's image and follows them with
 // its partitions.
 func (s *Shard) apply(m *commit) {
+	for _, r := range m.controls {
+		s.image.ApplyControl(r)
+	}
 	for _, r := range m.records {
 		if err := s.image.Apply(r); err != nil {
 			// The log is durable and every core folds the same records: a record

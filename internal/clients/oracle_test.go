@@ -49,7 +49,6 @@ type script struct {
 
 // departures are the answers that differ from Apache's for a reason: a pattern of "file exchange: path", and the reason.
 var departures = []struct{ pattern, reason string }{
-	{`^18-api-versions .*: (Supported|Finalized)Features`, "features of groups and transactions come with them"},
 	{`^32-describe-configs .*\.Documentation is null`, "Kafka's texts about its settings are not carried"},
 	{`^03-metadata an auto-created topic, the first answer:`, "the topic is there with the first answer; Apache says UNKNOWN_TOPIC_OR_PARTITION until it is"},
 }

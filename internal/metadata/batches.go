@@ -198,7 +198,11 @@ func (im *Image) Replay(b []byte, from int64) (n int, next int64, epoch int32, e
 		}
 		if err == nil {
 			err = EachEntry(batch, func(e Entry) error {
-				if e.Offset < from || e.Record == nil {
+				switch {
+				case e.Offset < from:
+					return nil
+				case e.Control != nil:
+					im.ApplyControl(e.Control)
 					return nil
 				}
 				return im.Apply(e.Record)
@@ -226,6 +230,7 @@ func (im *Image) ReadSnapshot(b []byte) (controls []Control, err error) {
 		err = EachEntry(batch, func(e Entry) error {
 			if e.Control != nil {
 				controls = append(controls, e.Control)
+				im.ApplyControl(e.Control)
 				return nil
 			}
 			return im.Apply(e.Record)

@@ -6,6 +6,10 @@ package metadata
 // MetadataVersion is the feature that says which records a log may hold.
 const MetadataVersion = "metadata.version"
 
+// KRaftVersionFeature is the feature that the raft layer keeps in control records
+// of the log and not as a FeatureLevelRecord.
+const KRaftVersionFeature = "kraft.version"
+
 // featureELR is the feature of eligible leader replicas (KIP-966).
 const featureELR = "eligible.leader.replicas.version"
 
@@ -39,7 +43,7 @@ func SupportedFeatures() []FeatureRange {
 	return []FeatureRange{
 		{Name: featureELR, MinSupportedVersion: 0, MaxSupportedVersion: 1},
 		{Name: "group.version", MinSupportedVersion: 0, MaxSupportedVersion: 1},
-		{Name: "kraft.version", MinSupportedVersion: 0, MaxSupportedVersion: 1},
+		{Name: KRaftVersionFeature, MinSupportedVersion: 0, MaxSupportedVersion: 1},
 		{Name: MetadataVersion, MinSupportedVersion: 7, MaxSupportedVersion: MetadataLevel},
 		{Name: "share.version", MinSupportedVersion: 0, MaxSupportedVersion: 1},
 		{Name: "streams.version", MinSupportedVersion: 0, MaxSupportedVersion: 1},

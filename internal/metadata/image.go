@@ -30,6 +30,7 @@ type Image struct {
 	controllers []*RegisterControllerRecord
 
 	nextProducerID int64 // 0 before the first block
+	kraftVersion   int16 // of the raft layer's control records
 	kept           []keptRecord
 
 	transaction bool
@@ -205,6 +206,17 @@ func (im *Image) Feature(name string) int16 {
 		return im.features[i].Level
 	}
 	return 0
+}
+
+// KRaftVersion is the level of the raft protocol (feature kraft.version) as of the
+// last control record that says one; 0 before.
+func (im *Image) KRaftVersion() int16 { return im.kraftVersion }
+
+// ApplyControl folds a control record. Most say nothing about the cluster's state.
+func (im *Image) ApplyControl(c Control) {
+	if v, ok := c.(*KRaftVersion); ok {
+		im.kraftVersion = v.KRaftVersion
+	}
 }
 
 func (im *Image) searchFeature(name string) (int, bool) {
