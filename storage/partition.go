@@ -43,7 +43,8 @@ type Partition struct {
 
 	store   *Store
 	listed  int // place in store.partitions
-	waiters waiterList
+	waiters waiterList // for the high watermark
+	settled waiterList // for the last stable offset
 
 	state                       state
 	closed                      bool // no more appends: the store is being closed, or the partition deleted
@@ -180,12 +181,15 @@ func (j *epochJob) Deliver(*reactor.Core) {
 // Waiter is a place among those who wait for a partition to grow: a parked fetch's. It is embedded in what
 // waits; waiting does not allocate.
 type Waiter struct {
-	Owner      WaiterOwner
+	Owner WaiterOwner
+	// Committed waits for the last stable offset to advance instead of the high watermark. Not to be changed while
+	// waiting.
+	Committed  bool
 	next, prev *Waiter
 	waiting    bool
 }
 
-// WaiterOwner is told on the partition's core that the high watermark has advanced, or that the
+// WaiterOwner is told on the partition's core that what it waits for has advanced, or that the
 // partition is no more. The waiter is off the list by then and may wait again.
 type WaiterOwner interface{ Woken(w *Waiter) }
 
@@ -196,7 +200,7 @@ func (p *Partition) Wait(w *Waiter) {
 	if w.waiting {
 		return
 	}
-	l := &p.waiters
+	l := p.waitersLike(w)
 	w.waiting, w.prev, w.next = true, l.tail, nil
 	if l.tail != nil {
 		l.tail.next = w
@@ -211,7 +215,7 @@ func (p *Partition) Unwait(w *Waiter) {
 	if !w.waiting {
 		return
 	}
-	l := &p.waiters
+	l := p.waitersLike(w)
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -225,10 +229,23 @@ func (p *Partition) Unwait(w *Waiter) {
 	w.waiting, w.prev, w.next = false, nil, nil
 }
 
-// wake tells everyone who waits now; those who wait again at once stay.
+func (p *Partition) waitersLike(w *Waiter) *waiterList {
+	if w.Committed {
+		return &p.settled
+	}
+	return &p.waiters
+}
+
+// wake tells everyone who waits for anything of a partition that is no more.
 func (p *Partition) wake() {
-	last := p.waiters.tail
-	for w := p.waiters.head; w != nil; w = p.waiters.head {
+	p.wakeAll(&p.waiters)
+	p.wakeAll(&p.settled)
+}
+
+// wakeAll tells everyone who waits now; those who wait again at once stay.
+func (p *Partition) wakeAll(l *waiterList) {
+	last := l.tail
+	for w := l.head; w != nil; w = l.head {
 		p.Unwait(w)
 		w.Owner.Woken(w)
 		if w == last {

@@ -134,7 +134,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		}
 		var want []AbortedTransaction
 		for _, e := range all {
-			want = append(want, AbortedTransaction{e.producer, e.first})
+			want = append(want, AbortedTransaction{ProducerID: e.producer, FirstOffset: e.first})
 		}
 		slices.SortFunc(want, func(a, b AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
 		if got := again.ask(q, 0, end); !slices.Equal(got, want) {

@@ -355,7 +355,7 @@ func (k *kafka) fetch(from int64) (recordedFetch, bool) {
 	}
 	f := recordedFetch{From: from, End: from, LastStable: resp.LastStableOffset, Aborted: []AbortedTransaction{}}
 	for _, a := range resp.AbortedTransactions {
-		f.Aborted = append(f.Aborted, AbortedTransaction{a.ProducerID, a.FirstOffset})
+		f.Aborted = append(f.Aborted, AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset})
 	}
 	for data := resp.RecordBatches; len(data) > 0; {
 		b, rest, err := protocol.NextBatch(data)

@@ -154,7 +154,7 @@ func (x *simRig) check(k ring.Kernel, what string) {
 			case marker && ongoing:
 				delete(open, m.ProducerID)
 				if !m.Commit {
-					want = append(want, AbortedTransaction{m.ProducerID, first})
+					want = append(want, AbortedTransaction{ProducerID: m.ProducerID, FirstOffset: first})
 				}
 			case !marker && !ongoing:
 				open[b.ProducerID()] = b.BaseOffset()

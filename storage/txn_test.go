@@ -240,7 +240,7 @@ func (x *txnRig) aborted(from, upTo int64) []AbortedTransaction {
 	first, end := x.outcomes()
 	for k, m := range end {
 		if at, ok := first[k]; ok && !m.commit && m.first >= from && at < upTo {
-			out = append(out, AbortedTransaction{k.producer, at})
+			out = append(out, AbortedTransaction{ProducerID: k.producer, FirstOffset: at})
 		}
 	}
 	return inOrder(out)

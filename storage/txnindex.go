@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sort"
+
+	"slipstream/protocol"
 )
 
 // A .txnindex file has an entry for each aborted transaction whose marker is in its segment, by the marker's
@@ -84,10 +86,7 @@ func finishAborted(k kernel, path string, list []abortedTxn, sync bool) error {
 
 // AbortedTransaction tells a consumer to leave out what a producer has written from an offset on, up to its next
 // abort marker.
-type AbortedTransaction struct {
-	ProducerID  int64
-	FirstOffset int64
-}
+type AbortedTransaction = protocol.AbortedTransaction
 
 // collectAborted appends what a reader of [from, upTo) must know of a segment's entries. It returns true if later
 // segments have nothing more.
@@ -96,7 +95,7 @@ func collectAborted(list []abortedTxn, from, upTo int64, dst []AbortedTransactio
 	for ; i < len(list); i++ {
 		e := &list[i]
 		if e.first < upTo {
-			dst = append(dst, AbortedTransaction{e.producer, e.first})
+			dst = append(dst, AbortedTransaction{ProducerID: e.producer, FirstOffset: e.first})
 		}
 		if e.stable >= upTo {
 			return dst, true
@@ -150,6 +149,12 @@ func (p *Partition) AbortedTransactions(from, upTo int64, dst []AbortedTransacti
 		}
 	}
 	return dst, nil, nil
+}
+
+// AbortsFrom says whether there are aborted transactions that a reader from an offset on might have to know.
+func (p *Partition) AbortsFrom(offset int64) bool {
+	n := len(p.txns.aborting)
+	return n > 0 && p.endOf(p.segmentFor(p.txns.aborting[n-1].base)) > offset
 }
 
 // abortingFrom are the segments with aborted transactions from a base offset on.

@@ -347,7 +347,7 @@ func (p *Partition) answer() {
 			at = a.endPlace
 		}
 	}
-	moved := at.offset > p.offsets.HighWatermark
+	moved, stable := at.offset > p.offsets.HighWatermark, p.offsets.LastStable
 	if moved {
 		p.previous, p.visible = p.visible, at
 		o := p.offsets
@@ -358,13 +358,16 @@ func (p *Partition) answer() {
 	for !ready.empty() {
 		a := ready.pop()
 		a.LogStart = p.offsets.LogStart
-		if moved && p.waiters.head != nil && !a.duplicate {
+		if moved && (p.waiters.head != nil || p.settled.head != nil) && !a.duplicate {
 			p.relay(a)
 		}
 		a.Owner.Appended(a)
 	}
 	if moved {
-		p.wake()
+		p.wakeAll(&p.waiters)
+	}
+	if p.offsets.LastStable > stable {
+		p.wakeAll(&p.settled)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 )
 
 // Fetch (1), versions 4-18: long poll that wakes on append, fetch sessions
-// (KIP-227), diverging epochs (KIP-595's truncation detection for consumers).
+// (KIP-227), diverging epochs (KIP-595's truncation detection for consumers), read_committed
+// (fetch_committed.go).
 //
 // Departures from Kafka: no followers yet; a partition whose range would pass the response's
-// size limit is left for the next fetch instead of being cut inside a batch.
+// size limit is left for the next fetch instead of being cut inside a batch; aborted transactions are those of the range that
+// is sent, where Kafka looks as far as the next index entry.
 //
 // Nothing is copied: the response is a header in the arena and ranges of log
 // files, which the reactor sends with sendfile.
@@ -235,22 +237,39 @@ func (op *fetchOp) resolveUnknown(a *fetchPartition) bool {
 // planPart finds the range of the log that answers a part, on its owner's core.
 func (s *Shard) planPart(p *fetchPart) {
 	p.code, p.diverging = protocol.NONE, false
-	p.highWatermark, p.logStart = -1, -1
+	p.highWatermark, p.lastStable, p.logStart = -1, -1, -1
 	hosted := s.hostedFor(p)
 	if hosted == nil || s.diverges(p, hosted.log) {
 		p.lookup = nil
+		p.forgetAborted()
 		return
 	}
-	offsets := hosted.log.Offsets()
 	q := storage.Query{
 		Offset: p.want.fetchOffset, MaxBytes: int(max(min(p.want.maxBytes, p.visit.op.maxBytes), 0)), AtLeastOne: true,
+		Committed: p.visit.op.readCommitted,
 	}
-	p.at, p.lookup, p.code = hosted.log.Plan(q, p.lookup)
-	if p.code == protocol.NONE {
+	if p.planLog(hosted.log, q); p.code == protocol.NONE {
 		p.behind = hosted.log.BytesFromEnd(p.at)
-		p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
+		p.tellOffsets(hosted.log)
 	}
 }
+
+func (p *fetchPart) planLog(log *storage.Partition, q storage.Query) {
+	if q.Committed {
+		p.planCommitted(log, q)
+		return
+	}
+	p.at, p.lookup, p.code = log.Plan(q, p.lookup)
+}
+
+// tellOffsets notes what the answer says of the log.
+func (p *fetchPart) tellOffsets(log *storage.Partition) {
+	offsets := log.Offsets()
+	p.highWatermark, p.lastStable, p.logStart = offsets.HighWatermark, offsets.LastStable, offsets.LogStart
+}
+
+// looking says whether the plan waits for a helper.
+func (p *fetchPart) looking() bool { return p.lookup != nil || p.aborted.lookup != nil }
 
 // hostedFor is the partition of a part, or nil with the part's error.
 func (s *Shard) hostedFor(p *fetchPart) *hosted {
@@ -284,9 +303,8 @@ func (s *Shard) diverges(p *fetchPart, log *storage.Partition) bool {
 	if epoch == e && end >= p.want.fetchOffset {
 		return false
 	}
-	offsets := log.Offsets()
 	p.diverging, p.divergeEpoch, p.divergeEnd = true, epoch, end
-	p.highWatermark, p.logStart = offsets.HighWatermark, offsets.LogStart
+	p.tellOffsets(log)
 	return true
 }
 
@@ -300,14 +318,29 @@ func (s *Shard) parkPart(p *fetchPart) bool {
 		p.lookup.Wait(p)
 		return true
 	}
+	if l := p.aborted.lookup; l != nil {
+		if l.Done() {
+			return false
+		}
+		l.Wait(p)
+		return true
+	}
 	hosted := s.hosted[p.key]
-	if hosted == nil || hosted.log == nil || hosted.log.Offsets().HighWatermark != p.highWatermark {
+	if hosted == nil || hosted.log == nil || p.outdated(hosted.log.Offsets()) {
 		return false
 	}
-	p.waiter.Owner = p
+	p.waiter.Owner, p.waiter.Committed = p, p.visit.op.readCommitted
 	p.parked = hosted.log
 	hosted.log.Wait(&p.waiter)
 	return true
+}
+
+// outdated says whether a partition has more to give than the plan knew of.
+func (p *fetchPart) outdated(o storage.Offsets) bool {
+	if p.visit.op.readCommitted {
+		return o.LastStable != p.lastStable
+	}
+	return o.HighWatermark != p.highWatermark
 }
 
 // limit keeps the response within its size: parts are served in order, the first
@@ -319,12 +352,14 @@ func (op *fetchOp) limit() {
 		if p.at.Len == 0 {
 			continue
 		}
-		if !first && (p.at.Len > left || p.at.Len > int(p.want.maxBytes)) {
+		size := p.at.Len + p.abortedBytes()
+		if !first && (size > left || p.at.Len > int(p.want.maxBytes)) {
 			p.at.Release()
+			p.aborted.list = p.aborted.list[:0]
 			continue
 		}
 		first = false
-		left -= p.at.Len
+		left -= size
 	}
 }
 
@@ -344,7 +379,7 @@ func (op *fetchOp) choose() (bytes int) {
 			op.topicGroups++
 			bytes += protocol.FetchTopicBytes + len(p.asked.key.name)
 		}
-		bytes += protocol.FetchPartitionBytes
+		bytes += protocol.FetchPartitionBytes + p.abortedBytes()
 		last = p
 	}
 	return bytes
@@ -369,6 +404,11 @@ func (op *fetchOp) respond() {
 		}
 	} else {
 		op.req.Spent(reactor.StageQueue, s.core.Clock) // it found no memory before
+	}
+	if op.headerBytes > s.core.Arena.Limit()/2 {
+		s.refuse(op.req, "response too large for a core's memory") // it would wait for room that there never is
+		s.putFetch(op)
+		return
 	}
 	block := s.core.Arena.Alloc(op.headerBytes)
 	if block == nil {
@@ -489,9 +529,9 @@ func (op *fetchOp) groupEnd(first int) (end, count int) {
 func (op *fetchOp) result(p *fetchPart, r *protocol.FetchResult) {
 	*r = protocol.FetchResult{
 		Index: p.asked.key.partition, Code: p.code,
-		HighWatermark: p.highWatermark, LastStableOffset: p.highWatermark, LogStartOffset: p.logStart,
+		HighWatermark: p.highWatermark, LastStableOffset: p.lastStable, LogStartOffset: p.logStart,
 		AbortedKnown: op.readCommitted && p.code == protocol.NONE || p.visit == nil, PreferredReadReplica: -1,
-		RecordsBytes: p.at.Len,
+		RecordsBytes: p.at.Len, Aborted: p.aborted.list,
 	}
 	if p.diverging {
 		r.DivergingEpoch = protocol.EpochOffset{Epoch: p.divergeEpoch, Offset: p.divergeEnd, Present: true}

@@ -30,6 +30,7 @@ type listedOffset struct {
 	key       partitionKey
 	believed  int32
 	timestamp int64
+	committed bool // offsets from the last stable one on are not told
 	answer    *kmsg.ListOffsetsResponseTopicPartition
 }
 
@@ -68,7 +69,7 @@ func (s *Shard) serveListOffsets(c *call) {
 			case !timestampServed(p.Timestamp, req.Version):
 				a.ErrorCode = int16(protocol.UNSUPPORTED_VERSION)
 			default:
-				parts = append(parts, listedOffset{partitionKey{topic.id, p.Partition}, p.CurrentLeaderEpoch, p.Timestamp, a})
+				parts = append(parts, listedOffset{partitionKey{topic.id, p.Partition}, p.CurrentLeaderEpoch, p.Timestamp, req.IsolationLevel == 1, a})
 			}
 		}
 		resp.Topics = append(resp.Topics, rt)
@@ -111,22 +112,31 @@ func (s *Shard) listOffset(q *listedOffset, done func()) {
 	offsets := h.log.Offsets()
 	switch q.timestamp {
 	case latestTimestamp:
-		q.answer.Offset, q.answer.LeaderEpoch = offsets.HighWatermark, h.leaderEpoch
+		q.answer.Offset, q.answer.LeaderEpoch = q.limit(offsets), h.leaderEpoch
 	case earliestTimestamp, earliestLocalTimestamp:
 		q.answer.Offset = offsets.LogStart
 		q.answer.LeaderEpoch = h.log.EpochForOffset(offsets.LogStart)
 	case latestTieredTimestamp, earliestPendingUploadTimestamp:
 	default:
-		s.core.Offload(&timeSearch{question: q, searcher: h.log.Searcher(), done: done})
+		s.core.Offload(&timeSearch{question: q, searcher: h.log.Searcher(), below: q.limit(offsets), done: done})
 		return
 	}
 	done()
+}
+
+// limit is the offset from which on records are not for who asks.
+func (q *listedOffset) limit(o storage.Offsets) int64 {
+	if q.committed {
+		return o.LastStable
+	}
+	return o.HighWatermark
 }
 
 // timeSearch looks for a timestamp in a log, on a helper.
 type timeSearch struct {
 	question *listedOffset
 	searcher *storage.Searcher
+	below    int64 // what is found at or beyond it counts as not found
 	done     func()
 	found    storage.Found
 	err      error
@@ -148,7 +158,7 @@ func (j *timeSearch) Deliver(*reactor.Core) {
 	a := j.question.answer
 	if j.err != nil {
 		a.ErrorCode = int16(protocol.KAFKA_STORAGE_ERROR)
-	} else {
+	} else if j.found.Offset < j.below {
 		a.Offset, a.Timestamp, a.LeaderEpoch = j.found.Offset, j.found.Timestamp, j.found.LeaderEpoch
 	}
 	j.done()

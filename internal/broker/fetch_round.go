@@ -75,7 +75,9 @@ type fetchPart struct {
 	at            storage.Range
 	behind        int64           // bytes from the beginning of at to the end of the log
 	lookup        *storage.Lookup // nil unless the plan needs, or needed, the disk
+	aborted       abortedPart
 	highWatermark int64
+	lastStable    int64
 	logStart      int64
 	leaderEpoch   int32
 	diverging     bool
@@ -138,7 +140,9 @@ func (op *fetchOp) addPart(asked *fetchPartition) *fetchPart {
 		op.parts = append(op.parts, fetchPart{})
 	}
 	p := &op.parts[len(op.parts)-1]
-	*p = fetchPart{asked: asked, want: asked.want, highWatermark: -1, logStart: -1, leaderEpoch: -1}
+	list := p.aborted.list[:0]
+	*p = fetchPart{asked: asked, want: asked.want, highWatermark: -1, lastStable: -1, logStart: -1, leaderEpoch: -1}
+	p.aborted.list = list
 	p.lookup, asked.lookup = asked.lookup, nil
 	return p
 }
@@ -223,7 +227,7 @@ func (v *fetchVisit) arrive() {
 	for _, i := range v.parts {
 		p := &v.op.parts[i]
 		p.at.Release()
-		v.times.looking = v.times.looking || p.lookup != nil
+		v.times.looking = v.times.looking || p.looking()
 		if !v.owner.parkPart(p) {
 			v.wake()
 			return
@@ -248,7 +252,7 @@ func (v *fetchVisit) worthReturning() bool {
 		if p.settles() {
 			return true
 		}
-		cold = cold || p.lookup != nil
+		cold = cold || p.looking()
 	}
 	return bytes >= int(v.minBytes) && (bytes > 0 || !cold)
 }
@@ -285,6 +289,9 @@ func (v *fetchVisit) unpark() {
 		}
 		if p.lookup != nil {
 			p.lookup.Wait(nil)
+		}
+		if p.aborted.lookup != nil {
+			p.aborted.lookup.Wait(nil)
 		}
 	}
 }
@@ -390,7 +397,7 @@ func (op *fetchOp) decide() {
 		p := &op.parts[i]
 		bytes += p.at.Len
 		settled = settled || p.settles()
-		cold = cold || p.lookup != nil
+		cold = cold || p.looking()
 	}
 	enough := op.hurried() || bytes >= int(op.minBytes)
 	if settled || enough && (bytes > 0 || !cold) {

@@ -56,6 +56,7 @@ func (s *Shard) putFetch(op *fetchOp) {
 	for i := range op.parts {
 		op.parts[i].at.Release()
 		op.parts[i].lookup = nil
+		op.parts[i].emptyAborted()
 	}
 	op.parts, op.asked, op.clientID = op.parts[:0], op.asked[:0], nil
 	for i := range op.visits {
