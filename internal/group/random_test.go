@@ -263,97 +263,19 @@ func (x *chaos) check(action int) {
 		epoch, life := int32(-1), any(nil)
 		if g.classic != nil {
 			epoch, life = g.classic.generation, g.classic
-			checkClassic(x.t, g)
 		} else if g.consumer != nil {
 			epoch, life = g.consumer.epoch, g.consumer
-			checkConsumer(x.t, g)
 		}
 		if life != nil && epoch < x.epochs[life] {
 			x.t.Fatalf("action %d: %s went from epoch %d back to %d", action, g.id, x.epochs[life], epoch)
 		}
 		x.epochs[life] = epoch
 	}
+	if err := x.c.Check(); err != nil {
+		x.t.Fatalf("action %d: %v", action, err)
+	}
 	if len(x.flying) == 0 && action%5 == 0 {
 		x.checkReplay()
-	}
-}
-
-func checkClassic(t testing.TB, g *group) {
-	t.Helper()
-	cg := g.classic
-	joining, syncing, support := 0, 0, map[string]int{}
-	for m := range cg.members.all() {
-		if m.join != nil {
-			joining++
-		}
-		if m.unsynced {
-			syncing++
-		}
-		for _, p := range m.protocols {
-			support[p.Name]++
-		}
-		if !m.session.armed() && !m.alive() {
-			t.Fatalf("%s: nothing ends the session of %s", g.id, m.id)
-		}
-	}
-	if joining != cg.joining || syncing != cg.syncing || fmt.Sprint(support) != fmt.Sprint(cg.support) {
-		t.Fatalf("%s: counted %d joining, %d syncing, %v; kept %d, %d, %v", g.id, joining, syncing, support, cg.joining, cg.syncing, cg.support)
-	}
-	if cg.members.count() > 0 && cg.state != preparingRebalance && cg.members.byID[cg.leader] == nil {
-		t.Fatalf("%s: %s leads and is no member", g.id, cg.leader)
-	}
-	if (cg.members.count() == 0) != (cg.state == classicEmpty) && cg.state != preparingRebalance {
-		t.Fatalf("%s is %s with %d members", g.id, cg.state, cg.members.count())
-	}
-}
-
-// checkConsumer: a partition has one owner, and what is kept up to date is what
-// would be counted.
-func checkConsumer(t testing.TB, g *group) {
-	t.Helper()
-	cg := g.consumer
-	owners := map[owner]string{}
-	for _, m := range cg.sorted {
-		for _, a := range []assignment{m.assigned, m.revoking} {
-			for _, part := range a {
-				for _, p := range part.partitions {
-					o := owner{part.topic, p}
-					if other, taken := owners[o]; taken {
-						t.Fatalf("%s: %v is %s's and %s's", g.id, o, other, m.id)
-					}
-					owners[o] = m.id
-				}
-			}
-		}
-		if m.epoch > cg.epoch {
-			t.Fatalf("%s: member %s is at epoch %d of %d", g.id, m.id, m.epoch, cg.epoch)
-		}
-		if !m.session.armed() {
-			t.Fatalf("%s: nothing ends the session of %s", g.id, m.id)
-		}
-	}
-	for o, id := range owners {
-		if m := cg.owners.of(o.topic, o.partition); m == nil || m.id != id {
-			t.Fatalf("%s: %v is %s's, and is taken for another's", g.id, o, id)
-		}
-	}
-	if n := cg.owners.count + len(cg.owners.odd); n != len(owners) {
-		t.Fatalf("%s: %d partitions have owners, counted %d", g.id, len(owners), n)
-	}
-	if cg.job != nil || cg.epoch > cg.assignmentEpoch {
-		return
-	}
-	targets := map[owner]string{}
-	for id, a := range cg.target {
-		for _, part := range a {
-			for _, p := range part.partitions {
-				o := owner{part.topic, p}
-				if other, taken := targets[o]; taken {
-					t.Fatalf("%s: %v is to be %s's and %s's", g.id, o, other, id)
-				}
-				targets[o] = id
-			}
-		}
 	}
 }
 

@@ -27,6 +27,7 @@ var rules = []rule{
 	{"internal/group", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
+	{"internal/guarantees", nil, nil},
 	{"internal/script", nil, nil},
 	{"internal/vmstat", nil, nil},
 	{"internal/broker", []string{"ring", "reactor", "protocol", "storage", "internal/metadata", "internal/config", "internal/regret"},

@@ -92,6 +92,9 @@ func (w *world) step() {
 		w.now += int64(w.pick(20))
 	}
 	w.take()
+	if err := w.c.Check(); err != nil {
+		w.fatal("%v", err)
+	}
 }
 
 func (w *world) request() {
@@ -298,23 +301,7 @@ func (w *world) same() {
 		if !reflect.DeepEqual(live, again) {
 			w.fatal("%s is %+v, after a replay %+v", id, live, again)
 		}
-		if err := w.c.consistent(t); err != "" {
-			w.fatal("%s: %s", id, err)
-		}
 	}
-}
-
-// consistent checks what holds the coordinator together.
-func (c *Coordinator) consistent(t *transaction) string {
-	switch {
-	case c.all[t.place] != t:
-		return "it is not in its place"
-	case t.heapPlace >= 0 && c.due[t.heapPlace] != t:
-		return "it is not in its place in the heap"
-	case c.dueAt(t) != never && (t.heapPlace < 0 || t.due > c.dueAt(t)):
-		return "nobody will look at it in time"
-	}
-	return ""
 }
 
 func live(w *world, steps int) {
