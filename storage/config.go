@@ -21,6 +21,7 @@ type Config struct {
 
 	TimestampType     protocol.TimestampType // message.timestamp.type
 	Preallocate       bool                   // preallocate; slipstream preallocates ahead in any case
+	Deletable         bool                   // cleanup.policy has delete: retention and DeleteRecords apply
 	Compacted         bool                   // cleanup.policy has compact: offsets may be missing from the log
 	DeleteDelayMillis int64                  // file.delete.delay.ms
 	ProducerIDMillis  int64                  // producer.id.expiration.ms: how long a silent producer is remembered
@@ -37,6 +38,6 @@ func DefaultConfig() Config {
 		IndexIntervalBytes: 4096, IndexBytes: 10 << 20,
 		MaxMessageBytes: 1<<20 + protocol.LogOverhead,
 		FlushMessages:   neverFlush, FlushMillis: neverFlush,
-		DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
+		Deletable: true, DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
 	}
 }

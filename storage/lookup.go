@@ -113,7 +113,7 @@ func (l *Lookup) Deliver(*reactor.Core) {
 			x.file.Release()
 			x.file = nil
 		case x.fd < 0:
-		case p.state == gone || s.files[kind] != nil:
+		case p.state == gone || !s.live() || s.files[kind] != nil:
 			p.store.core.Kernel.CloseNow(x.fd)
 		default:
 			p.store.files.add(p, s, fileKind(kind), x.fd)

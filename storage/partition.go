@@ -60,6 +60,8 @@ type Partition struct {
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool
 	finishing                   int      // closed segments that a helper puts in order
+	deleting                    bool     // a helper renames the files of segments that were taken out of the log
+	generation                  uint32   // counts the times that closed segments left the log
 	removal                     *removal // being deleted
 }
 

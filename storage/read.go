@@ -57,6 +57,11 @@ func (p *Partition) Plan(q Query, l *Lookup) (Range, *Lookup, protocol.ErrorCode
 		}
 		return p.lookedUp(l)
 	}
+	return p.planAnew(q)
+}
+
+// planAnew makes a plan for a query that has something to be found.
+func (p *Partition) planAnew(q Query) (Range, *Lookup, protocol.ErrorCode) {
 	from, o := p.locate(&q)
 	if o != present {
 		return p.unplanned(q, cursor{}, o)
@@ -68,8 +73,8 @@ func (p *Partition) Plan(q Query, l *Lookup) (Range, *Lookup, protocol.ErrorCode
 func (p *Partition) lookedUp(l *Lookup) (Range, *Lookup, protocol.ErrorCode) {
 	f := &l.finder
 	switch {
-	case p.segments[p.segmentFor(f.base)] != f.segment:
-		return Range{}, nil, protocol.OFFSET_OUT_OF_RANGE // it was deleted meanwhile
+	case !f.segment.live(): // another is in its place
+		return p.planAnew(l.query)
 	case l.outcome != present:
 		if f.brokeAt >= 0 {
 			p.store.note("the log of %s has no batch at position %d of segment %d", &p.id, f.brokeAt, f.base)

@@ -241,6 +241,9 @@ func (op *opening) place() error {
 	}
 	p.offsets.set(Offsets{LogStart: start, RecoveryPoint: recovery, LastStable: end, HighWatermark: end, LogEnd: end})
 	s := p.activeSegment()
+	for _, closed := range p.segments[:len(p.segments)-1] {
+		closed.moveTo(segmentClosed)
+	}
 	p.visible = place{s, s.size, end}
 	p.previous = p.visible
 	p.active.createdMillis = op.k.Wall() / 1e6

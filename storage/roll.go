@@ -180,6 +180,7 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 		p.store.markDirty(p)
 	}
 	p.finishing++
+	j.finish.segment.finishing = true
 	if j.first {
 		j.finish.Deliver(c)
 		return
@@ -210,12 +211,14 @@ func (j *finishJob) Work(k kernel) reactor.Message {
 func (j *finishJob) Deliver(*reactor.Core) {
 	p := j.p
 	p.finishing--
+	j.segment.finishing = false
 	if j.err != nil {
 		p.store.note("a closed segment of %s could not be put in order: %v", &p.id, j.err)
 	} else {
 		p.abortsWritten(j.segment)
 	}
 	p.syncClosed(j.next)
+	p.dropBelow()
 	p.quieted()
 }
 
@@ -225,6 +228,7 @@ func (p *Partition) beginSegment(base int64) {
 	s.entries += int32(len(a.index))
 	s.timeEntries += int32(len(a.time))
 	s.unsettled = true
+	s.moveTo(segmentClosed)
 	index, time := a.index[:0], a.time[:0]
 	*a = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, createdMillis: p.store.core.Wall / 1e6, jitterMillis: p.jitter(base)}
 	a.index, a.time = index, time

@@ -9,7 +9,7 @@ import (
 )
 
 // Searcher is a log as it was when it was asked for, for a helper to search by time while the core goes
-// on. It must be released.
+// on.
 type Searcher struct {
 	dir      string
 	closed   []*segment // only what does not change any more is looked at
@@ -21,6 +21,8 @@ type Searcher struct {
 	limit    int64 // the high watermark: records from there on are not found
 	logStart int64
 	scratch  protocol.Scratch
+
+	generation uint32
 }
 
 // Found is a record that a search found; without one all fields are -1.
@@ -39,11 +41,13 @@ func (p *Partition) Searcher() *Searcher {
 	return &Searcher{
 		dir: p.dir, closed: p.segments[:n:n], base: s.base, size: s.size, entries: s.entries, times: s.timeEntries,
 		maximum: p.active.maxTimestamp, limit: p.offsets.HighWatermark, logStart: p.offsets.LogStart,
+		generation: p.generation,
 	}
 }
 
-// Release ends the use of the snapshot. It may be called more than once.
-func (q *Searcher) Release() {}
+// Stale reports whether closed segments have left the log since the snapshot was taken: what was found, or that nothing
+// could be, may not be so. Whoever needs to know searches again.
+func (q *Searcher) Stale(p *Partition) bool { return q.generation != p.generation }
 
 // target is one segment as a search sees it.
 type target struct {

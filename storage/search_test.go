@@ -38,7 +38,6 @@ func checkSearches(t *testing.T, p *Partition, records []timed, targets []int64)
 	t.Helper()
 	k := ring.NewLinux()
 	q := p.Searcher()
-	defer q.Release()
 	largest := nothing
 	for _, r := range records {
 		if r.offset >= p.offsets.LogStart && r.timestamp > largest.Timestamp {

@@ -2,9 +2,12 @@ package storage
 
 import "math"
 
-// segment is one .log file with its indexes. Once closed, by a roll, only its dirty, files and aborts fields change.
+// segment is one .log file with its indexes. Once closed, by a roll, only its phase, dirty, finishing, files and aborts
+// fields change.
 type segment struct {
 	base        int64
+	phase       phase
+	finishing   bool  // a helper puts it in order after its roll
 	size        int64 // bytes of whole batches
 	dirty       int64 // of these, the last that are neither on the disk nor on their way
 	entries     int32 // on disk, in .index

@@ -40,6 +40,8 @@ type StoreStats struct {
 	BadIndexEntries                        uint64 // index entries that did not fit the log
 	Lookups                                uint64 // plans that a helper had to make
 	AbortedLookups                         uint64 // reads of .txnindex files
+	DeletedSegments                        uint64 // taken out of their logs: below the log's start, or replaced by a cleaned one
+	DeletedBytes                           uint64 // of those
 
 	DirtyBytes        int64  // now: of logs, written here and neither written behind nor synced
 	WritebackBytes    uint64 // written behind: given to the disk ahead of any fsync

@@ -383,4 +383,4 @@ func (j *searchJob) Work(k ring.Kernel) reactor.Message {
 	j.found, j.err = j.q.OffsetForTimestamp(k, j.at)
 	return j
 }
-func (j *searchJob) Deliver(*reactor.Core) { j.done = true; j.q.Release() }
+func (j *searchJob) Deliver(*reactor.Core) { j.done = true }

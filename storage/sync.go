@@ -62,6 +62,7 @@ func (p *Partition) syncNext() {
 	i, before := p.firstUnsettled()
 	if !before && p.offsets.RecoveryPoint >= min(y.target, p.offsets.LogEnd) {
 		y.running = false
+		p.dropBelow()
 		p.quieted()
 		return
 	}
@@ -97,6 +98,10 @@ func (p *Partition) firstUnsettled() (i int, before bool) {
 
 func (p *Partition) submitSync() {
 	y := &p.syncing
+	if !y.segment.live() { // it was replaced while a helper settled it
+		p.syncNext()
+		return
+	}
 	f, err := p.store.files.get(p, y.segment, logFile)
 	if err != nil {
 		p.store.note("the log of %s could not be opened to be synced: %v", &p.id, err)

@@ -239,18 +239,3 @@ func (p *Partition) abortsWritten(s *segment) {
 		p.store.aborts.keep(s, list)
 	}
 }
-
-// forgetAborts takes a segment that is being removed out of the lists.
-func (p *Partition) forgetAborts(s *segment) {
-	if s.aborts.count == 0 {
-		return
-	}
-	p.store.aborts.drop(s)
-	list := p.txns.aborting
-	for i := range list {
-		if list[i] == s {
-			p.txns.aborting = append(list[:i:i], list[i+1:]...)
-			return
-		}
-	}
-}

@@ -6,6 +6,7 @@ import "slipstream/reactor"
 type AbortedLookup struct {
 	p          *Partition
 	from, upTo int64
+	generation uint32 // of the log
 	parts      []abortedPart
 	next       int64 // base of the first segment that is not in parts, -1: there is none
 	found      []AbortedTransaction
@@ -39,7 +40,7 @@ func (p *Partition) lookUpAborted(from, upTo, base int64) *AbortedLookup {
 
 func (l *AbortedLookup) submit(base int64) {
 	p := l.p
-	l.next = -1
+	l.next, l.generation = -1, p.generation
 	for _, s := range p.txns.abortingFrom(base) {
 		if len(l.parts) == abortedParts {
 			l.next = s.base
@@ -92,6 +93,11 @@ func (l *AbortedLookup) Deliver(*reactor.Core) {
 		if part.read && p.state != gone && p.segments[p.segmentFor(part.base)] == part.segment {
 			p.store.aborts.keep(part.segment, part.list)
 		}
+	}
+	if l.err != nil && l.generation != p.generation && p.state != gone { // its files were given up meanwhile
+		l.parts, l.found, l.err = l.parts[:0], nil, nil
+		l.submit(p.segments[p.segmentFor(l.from)].base)
+		return
 	}
 	if l.err != nil {
 		p.store.note("the aborted transactions of %s could not be read: %v", &p.id, l.err)

@@ -118,7 +118,7 @@ func (s *Shard) listOffset(q *listedOffset, done func()) {
 		q.answer.LeaderEpoch = h.log.EpochForOffset(offsets.LogStart)
 	case latestTieredTimestamp, earliestPendingUploadTimestamp:
 	default:
-		s.core.Offload(&timeSearch{question: q, searcher: h.log.Searcher(), below: q.limit(offsets), done: done})
+		s.core.Offload(&timeSearch{question: q, log: h.log, searcher: h.log.Searcher(), below: q.limit(offsets), done: done})
 		return
 	}
 	done()
@@ -132,9 +132,14 @@ func (q *listedOffset) limit(o storage.Offsets) int64 {
 	return o.HighWatermark
 }
 
+// timeSearches is how often a log is searched that segments are taken out of meanwhile.
+const timeSearches = 4
+
 // timeSearch looks for a timestamp in a log, on a helper.
 type timeSearch struct {
 	question *listedOffset
+	log      *storage.Partition
+	tries    int
 	searcher *storage.Searcher
 	below    int64 // what is found at or beyond it counts as not found
 	done     func()
@@ -153,8 +158,12 @@ func (j *timeSearch) Work(k kernel) reactor.Message {
 }
 
 // Deliver implements reactor.Message.
-func (j *timeSearch) Deliver(*reactor.Core) {
-	j.searcher.Release()
+func (j *timeSearch) Deliver(c *reactor.Core) {
+	if j.tries++; j.searcher.Stale(j.log) && j.tries < timeSearches {
+		j.searcher = j.log.Searcher()
+		c.Offload(j)
+		return
+	}
 	a := j.question.answer
 	if j.err != nil {
 		a.ErrorCode = int16(protocol.KAFKA_STORAGE_ERROR)

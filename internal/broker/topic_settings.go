@@ -127,6 +127,7 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 		Compacted:                slices.Contains(config.SplitList(text("cleanup.policy")), "compact"),
 	}
 	c.Log.Compacted = c.Rules.Compacted
+	c.Log.Deletable = slices.Contains(config.SplitList(text("cleanup.policy")), "delete")
 	return c
 }
 

@@ -172,6 +172,8 @@ var storeHelp = map[string]string{
 	"Preallocations":    "Times that disk blocks were reserved ahead of the writer.",
 	"Lookups":           "Plans that a helper had to make, because they needed the disk.",
 	"AbortedLookups":    "Reads of .txnindex files.",
+	"DeletedSegments":   "Segments taken out of their logs: below the log's start, or replaced by a cleaned one.",
+	"DeletedBytes":      "Bytes of those segments' logs.",
 	"BadIndexEntries":   "Index entries that did not fit the log.",
 	"DirtyBytes":        "Bytes written and neither written behind nor synced.",
 	"WritebackBytes":    "Bytes given to the disk ahead of any fsync.",
