@@ -199,8 +199,3 @@ func (s *Shard) describeTopic(t *metadata.Topic, req *kmsg.MetadataRequest) kmsg
 	}
 	return out
 }
-
-// isInternal says whether a topic is one of Kafka's own.
-func isInternal(name string) bool {
-	return name == "__consumer_offsets" || name == "__transaction_state" || name == "__share_group_state"
-}

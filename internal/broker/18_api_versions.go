@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"strings"
-
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
 	"slipstream/reactor"
@@ -15,8 +13,7 @@ import (
 // An unsupported version is answered in v0's format with UNSUPPORTED_VERSION and
 // the one row a client needs to try again, ApiVersions' own, as Apache Kafka
 // does. The response header is never flexible.
-// Departures from Kafka: clients built on librdkafka are told of FindCoordinator 0
-// (see fromLibrdkafka), which is not served yet.
+// Departures from Kafka: none known.
 
 func (s *Shard) serveAPIVersions(c *call) {
 	req := c.body.(*kmsg.ApiVersionsRequest)
@@ -31,22 +28,11 @@ func (s *Shard) serveAPIVersions(c *call) {
 			ApiKey: apis[i].key, MinVersion: apis[i].advertisedMin, MaxVersion: apis[i].max,
 		})
 	}
-	if fromLibrdkafka(req) {
-		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: protocol.KeyFindCoordinator})
-	}
 	if req.Version >= 3 {
 		resp.Version = req.Version
 		s.describeFeatures(resp)
 	}
 	c.reply(resp)
-}
-
-// fromLibrdkafka recognises clients built on librdkafka. They compress with lz4
-// only for brokers that list FindCoordinator version 0 (RD_KAFKA_FEATURE_LZ4),
-// and send the batches uncompressed otherwise, without a word; so they are told
-// of the key, and get UNSUPPORTED_VERSION when they use it.
-func fromLibrdkafka(req *kmsg.ApiVersionsRequest) bool {
-	return strings.Contains(req.ClientSoftwareName, "librdkafka") || strings.Contains(req.ClientSoftwareVersion, "librdkafka")
 }
 
 func (s *Shard) answerUnsupportedAPIVersions(r *reactor.Request, h protocol.Header) reactor.Disposition {

@@ -19,6 +19,8 @@ type api struct {
 	// by kmsg into a call.
 	hot  func(s *Shard, r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition
 	cold func(s *Shard, c *call)
+	// maxBytes bounds the body of a request that kmsg decodes; 0: maxColdFrameBytes.
+	maxBytes int
 
 	place int // in apis
 }
@@ -39,6 +41,15 @@ func init() {
 		{key: 1, min: 4, max: 18, advertisedMin: 4, hot: (*Shard).serveFetch},
 		{key: 2, min: 1, max: 11, advertisedMin: 1, cold: (*Shard).serveListOffsets},
 		{key: 3, min: 0, max: 13, advertisedMin: 0, cold: (*Shard).serveMetadata},
+		{key: 8, min: 2, max: 10, advertisedMin: 2, cold: (*Shard).serveOffsetCommit, maxBytes: maxGroupFrameBytes},
+		{key: 9, min: 1, max: 10, advertisedMin: 1, cold: (*Shard).serveOffsetFetch, maxBytes: maxGroupFrameBytes},
+		{key: 10, min: 0, max: 6, advertisedMin: 0, cold: (*Shard).serveFindCoordinator},
+		{key: 11, min: 0, max: 9, advertisedMin: 0, cold: (*Shard).serveJoinGroup, maxBytes: maxGroupFrameBytes},
+		{key: 12, min: 0, max: 4, advertisedMin: 0, cold: (*Shard).serveHeartbeat},
+		{key: 13, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveLeaveGroup},
+		{key: 14, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveSyncGroup, maxBytes: maxGroupFrameBytes},
+		{key: 15, min: 0, max: 6, advertisedMin: 0, cold: (*Shard).serveDescribeGroups},
+		{key: 16, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveListGroups},
 		{key: 18, min: 0, max: 4, advertisedMin: 0, cold: (*Shard).serveAPIVersions},
 		{key: 19, min: 2, max: 7, advertisedMin: 2, cold: (*Shard).serveCreateTopics},
 		{key: 20, min: 1, max: 6, advertisedMin: 1, cold: (*Shard).serveDeleteTopics},
@@ -46,8 +57,12 @@ func init() {
 		{key: 23, min: 2, max: 4, advertisedMin: 2, cold: (*Shard).serveOffsetForLeaderEpoch},
 		{key: 32, min: 1, max: 4, advertisedMin: 1, cold: (*Shard).serveDescribeConfigs},
 		{key: 37, min: 0, max: 3, advertisedMin: 0, cold: (*Shard).serveCreatePartitions},
+		{key: 42, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDeleteGroups},
 		{key: 44, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveIncrementalAlterConfigs},
+		{key: 47, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveOffsetDelete},
 		{key: 60, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDescribeCluster},
+		{key: 68, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupHeartbeat},
+		{key: 69, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupDescribe},
 		{key: 75, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDescribeTopicPartitions},
 	}
 	for i := range apis {
@@ -60,6 +75,17 @@ func init() {
 // length as long as that many bytes remain, and an element in memory is up to a
 // hundred times its smallest encoding; no real admin request comes near this.
 const maxColdFrameBytes = 1 << 20
+
+// maxGroupFrameBytes bounds those that speak for a whole group or commit for many
+// partitions: a leader's SyncGroup for 1,000 members of 500 partitions each is 2 to
+// 4 MiB. CheckRequest has walked over the request before kmsg sees it, so there are
+// at most protocol.MaxRequestElements elements, 30 MiB in memory, and the bytes
+// themselves are not copied.
+const maxGroupFrameBytes = 16 << 20
+
+// decodeOnCoreBytes is the largest body that is decoded on the core: some 100 us.
+// Larger ones are a helper's.
+const decodeOnCoreBytes = 32 << 10
 
 // partitionsPerRequest, beside the number of partitions that there are, is the
 // most that one Produce or Fetch may name. A part of a request takes some 400
@@ -96,20 +122,67 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 	if row.hot != nil {
 		return row.hot(s, r, h, body)
 	}
-	if len(body) > maxColdFrameBytes {
+	if len(body) > row.bodyLimit() {
 		return s.refuse(r, "admin request too large")
 	}
-	if err := protocol.CheckRequest(h.APIKey, h.Version, body); err != nil {
-		return s.refuse(r, "malformed request body")
+	c := &call{shard: s, req: r, header: h}
+	if len(body) > decodeOnCoreBytes {
+		s.core.Offload(&decoding{call: c, row: row, bytes: body})
+		return reactor.Hold
 	}
-	c := &call{shard: s, req: r, header: h, body: kmsg.RequestForKey(h.APIKey)}
-	c.body.SetVersion(h.Version)
-	if err := c.body.ReadFrom(body); err != nil {
-		return s.refuse(r, "unreadable request body")
+	if reason := c.decode(body); reason != "" {
+		return s.refuse(r, reason)
 	}
 	row.cold(s, c)
 	c.handled()
 	return reactor.Hold
+}
+
+func (a *api) bodyLimit() int {
+	if a.maxBytes > 0 {
+		return a.maxBytes
+	}
+	return maxColdFrameBytes
+}
+
+// decode reads the request's body; the text is why it cannot be.
+func (c *call) decode(body []byte) (refusal string) {
+	if err := protocol.CheckRequest(c.header.APIKey, c.header.Version, body); err != nil {
+		return "malformed request body"
+	}
+	c.body = kmsg.RequestForKey(c.header.APIKey)
+	c.body.SetVersion(c.header.Version)
+	if err := c.body.ReadFrom(body); err != nil {
+		return "unreadable request body"
+	}
+	return ""
+}
+
+// decoding is a large request that a helper decodes. Its bytes stay where they are
+// until it is finished.
+type decoding struct {
+	call    *call
+	row     *api
+	bytes   []byte
+	refusal string
+}
+
+// Work implements reactor.Job.
+func (d *decoding) Work(kernel) reactor.Message {
+	d.refusal = d.call.decode(d.bytes)
+	return d
+}
+
+// Deliver implements reactor.Message.
+func (d *decoding) Deliver(*reactor.Core) {
+	c := d.call
+	c.req.Spent(reactor.StageQueue, c.shard.core.Clock)
+	if d.refusal != "" {
+		c.shard.refuse(c.req, d.refusal)
+		return
+	}
+	d.row.cold(c.shard, c)
+	c.handled()
 }
 
 // refuse closes the connection of a request that cannot be answered. The reason
@@ -124,7 +197,7 @@ func (s *Shard) refuse(r *reactor.Request, reason string) reactor.Disposition {
 	return reactor.Hold
 }
 
-// refuseUnserved answers the keys whose time has not come (groups, transactions)
+// refuseUnserved answers the keys whose time has not come (transactions)
 // with UNSUPPORTED_VERSION in their own response format, so that a client that
 // asks without looking at ApiVersions gets an error and not a closed connection.
 func (s *Shard) refuseUnserved(r *reactor.Request, h protocol.Header) reactor.Disposition {
@@ -142,47 +215,19 @@ func (s *Shard) refuseUnserved(r *reactor.Request, h protocol.Header) reactor.Di
 // kindOf is what a core counts the times of an API key's requests under.
 func kindOf(key int16) uint8 { return uint8(key) + 1 }
 
-// unservedResponse is the response of a group or transaction key that says
+// unservedResponse is the response of a transaction key that says
 // UNSUPPORTED_VERSION, or nil where the format has no place for one.
 func unservedResponse(key int16) kmsg.Response {
 	code := int16(protocol.UNSUPPORTED_VERSION)
 	switch key {
-	case 8, 9, 24, 28, 47: // commits, fetches: errors sit in arrays that an empty answer has not
+	case 24, 28: // errors sit in arrays that an empty answer has not
 		return nil
-	case 10:
-		resp := kmsg.NewPtrFindCoordinatorResponse()
-		resp.ErrorCode, resp.NodeID = code, -1
-		return resp
-	case 11:
-		resp := kmsg.NewPtrJoinGroupResponse()
-		resp.ErrorCode = code
-		return resp
-	case 12:
-		resp := kmsg.NewPtrHeartbeatResponse()
-		resp.ErrorCode = code
-		return resp
-	case 13:
-		resp := kmsg.NewPtrLeaveGroupResponse()
-		resp.ErrorCode = code
-		return resp
-	case 14:
-		resp := kmsg.NewPtrSyncGroupResponse()
-		resp.ErrorCode = code
-		return resp
-	case 16:
-		resp := kmsg.NewPtrListGroupsResponse()
-		resp.ErrorCode = code
-		return resp
 	case 25:
 		resp := kmsg.NewPtrAddOffsetsToTxnResponse()
 		resp.ErrorCode = code
 		return resp
 	case 26:
 		resp := kmsg.NewPtrEndTxnResponse()
-		resp.ErrorCode = code
-		return resp
-	case 68:
-		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 		resp.ErrorCode = code
 		return resp
 	}

@@ -52,6 +52,7 @@ type hosted struct {
 	log         *storage.Partition // nil while its files are being made
 	gone        bool               // deleted while its files were being made
 	failed      bool               // its files could not be made
+	coordinated *coordinated       // nil: no coordinator's
 }
 
 // logStart is the partition's first offset, -1 if it is gone.
@@ -96,6 +97,7 @@ func (s *Shard) apply(m *commit) {
 	for _, r := range m.records {
 		s.follow(m, r)
 	}
+	s.coordinating.tellTopics()
 }
 
 // follow does what one committed record asks of this core.
@@ -103,12 +105,14 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 	switch r := r.(type) {
 	case *metadata.TopicRecord:
 		s.addTopic(protocol.UUID(r.TopicID), r.Name)
+		s.coordinating.changes.add(r.Name)
 	case *metadata.PartitionRecord:
 		t := s.topics[protocol.UUID(r.TopicID)]
 		if t == nil {
 			return
 		}
 		t.grow(int(r.PartitionID) + 1)
+		s.coordinating.changes.grow(t.name)
 		s.host(m, t, r.PartitionID, r.LeaderEpoch)
 	case *metadata.PartitionChangeRecord:
 		h := s.hosted[partitionKey{protocol.UUID(r.TopicID), r.PartitionID}]
@@ -183,6 +187,7 @@ func (j *makePartition) Deliver(*reactor.Core) {
 	default:
 		h.log = j.made
 		s.store.Adopt(j.made)
+		s.coordinate(h)
 	}
 	j.commit.progressed()
 }
@@ -193,6 +198,7 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 	if t == nil {
 		return
 	}
+	s.coordinating.changes.remove(t)
 	delete(s.topics, id)
 	delete(s.topicsByName, t.name)
 	last := len(s.topicList) - 1
@@ -207,6 +213,9 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 		}
 		delete(s.hosted, key)
 		h.gone = true
+		if h.coordinated != nil {
+			s.coordinating.forget(h.coordinated)
+		}
 		if h.log != nil {
 			s.discard(m, h.log)
 		}
@@ -242,6 +251,7 @@ func (s *Shard) followConfig(r *metadata.ConfigRecord) {
 				s.reconfigure(state)
 			}
 		}
+		s.coordinating.configure()
 	}
 }
 

@@ -442,8 +442,10 @@ func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
 func (b *Broker) give(o *opening) {
 	key := partitionKey{o.topic.id, o.partition}
 	s := b.shards[b.ownerOf(key)]
-	s.hosted[key] = &hosted{key: key, topic: s.topics[key.topic], leaderEpoch: o.epoch, log: o.opened}
+	h := &hosted{key: key, topic: s.topics[key.topic], leaderEpoch: o.epoch, log: o.opened}
+	s.hosted[key] = h
 	s.store.Adopt(o.opened)
+	s.coordinate(h)
 	r := &b.report.Recovered
 	r.Segments += o.report.Segments
 	r.SegmentsScanned += o.report.SegmentsScanned

@@ -207,7 +207,7 @@ func (b *Broker) openDoors(ready func()) {
 	left := len(b.shards)
 	first := b.shards[controllerCore]
 	for i, s := range b.shards {
-		d := &openDoor{fd: b.listeners[i], first: first, done: func() {
+		d := &openDoor{fd: b.listeners[i], shard: s, first: first, done: func() {
 			left--
 			if left == 0 {
 				b.listeners = nil // the cores' now
@@ -224,9 +224,11 @@ func (b *Broker) openDoors(ready func()) {
 	}
 }
 
-// openDoor arms one core's listener and reports back to core 0.
+// openDoor has one core load its coordinators, arms its listener and reports back
+// to core 0.
 type openDoor struct {
 	fd    int
+	shard *Shard
 	first *Shard
 	done  func()
 	back  bool
@@ -235,6 +237,7 @@ type openDoor struct {
 // Deliver implements reactor.Message.
 func (d *openDoor) Deliver(c *reactor.Core) {
 	if !d.back {
+		d.shard.coordinating.start()
 		c.Listen(d.fd)
 		d.back = true
 		if c != d.first.core {

@@ -3,6 +3,7 @@ package broker
 import (
 	"net/netip"
 
+	"slipstream/internal/group"
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
 	"slipstream/reactor"
@@ -72,6 +73,13 @@ type TopicSettings interface {
 	// where that comes from. names limits them; nil is all.
 	DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 	DescribeBroker(broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+
+	// Groups gives what the group coordinators run with; GroupSettings and the batch
+	// limit are not in it.
+	Groups(broker BrokerConfigs) group.Settings
+
+	// Internal says how an internal topic is made.
+	Internal(topic string) InternalTopic
 }
 
 // ConfigQuery is what a DescribeConfigs request wants to know of a resource.

@@ -49,6 +49,8 @@ type Shard struct {
 	topicList []*topicState // in no order
 	closing   closing
 	regret    regretting
+
+	coordinating coordinating
 }
 
 func newShard(b *Broker) *Shard {
@@ -63,6 +65,7 @@ func newShard(b *Broker) *Shard {
 		requests:     make([]RequestCounts, len(apis)),
 	}
 	s.regret.shard, s.regret.limits = s, regret.Defaults()
+	s.coordinating.shard = s
 	return s
 }
 
@@ -72,11 +75,16 @@ func (s *Shard) Opened(*reactor.Conn) {}
 // Closed implements reactor.Service.
 func (s *Shard) Closed(*reactor.Conn) {}
 
-// EndTurn implements reactor.Service: what was appended in this turn is written,
+// EndTurn implements reactor.Service: coordinators take their turn, what was appended is written,
+// what they said that rests on it is answered,
 // fetches that it woke are answered, and responses that found no memory before
 // try again, all before the turn's one enter.
 func (s *Shard) EndTurn(*reactor.Core) {
+	s.coordinating.turn()
 	s.store.Flush()
+	if s.coordinating.turn() {
+		s.store.Flush()
+	}
 	s.wokenVisits.sendHome()
 	s.unsent.resend()
 	s.unansweredProduce.retry(s)

@@ -168,3 +168,10 @@ func refuseFetch(r *kmsg.OffsetFetchResponse, e int16) {
 		}
 	}
 }
+
+// Refuse is the answer to a request that no coordinator looks at: there is none, or
+// it is being loaded. A Heartbeat to a coordinator that is being loaded is answered
+// without an error, as by Kafka.
+func Refuse(req kmsg.Request, code protocol.ErrorCode) kmsg.Response {
+	return refusedResponse(req, code)
+}

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"strconv"
+	"strings"
+
+	"slipstream/protocol"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// FindCoordinator (10), versions 0-6: of groups, of transactional ids (v1+) and of
+// share groups' partitions (v6+); several keys at once from v4 on.
+//
+// This node coordinates everything. What the question does is make the internal
+// topic when it is asked for the first time.
+// Departures from Kafka: the topic is there when the question is answered; Kafka
+// answers COORDINATOR_NOT_AVAILABLE until it is, and clients ask again.
+
+// Types of coordinators (FindCoordinatorRequest.CoordinatorType in Kafka).
+const (
+	coordinatorOfGroup       = 0
+	coordinatorOfTransaction = 1
+	coordinatorOfShare       = 2
+)
+
+func (s *Shard) serveFindCoordinator(c *call) {
+	req := c.body.(*kmsg.FindCoordinatorRequest)
+	var of *internalTopic
+	switch {
+	case req.CoordinatorType == coordinatorOfGroup:
+		of = consumerOffsets
+	case req.CoordinatorType == coordinatorOfTransaction:
+		of = transactionState
+	case req.CoordinatorType == coordinatorOfShare && req.Version >= 6:
+		of = shareGroupState
+	default:
+		c.reply(s.foundCoordinator(req, func(string) protocol.ErrorCode { return protocol.INVALID_REQUEST }))
+		return
+	}
+	s.needInternalTopic(of, func(code protocol.ErrorCode) {
+		c.reply(s.foundCoordinator(req, func(key string) protocol.ErrorCode {
+			if of == shareGroupState && !validShareKey(key) {
+				return protocol.INVALID_REQUEST
+			}
+			return code
+		}))
+	})
+}
+
+// foundCoordinator is the answer: this node for every key that code allows.
+func (s *Shard) foundCoordinator(req *kmsg.FindCoordinatorRequest, code func(key string) protocol.ErrorCode) *kmsg.FindCoordinatorResponse {
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	if req.Version < 4 {
+		one := s.foundOne(req.CoordinatorKey, code(req.CoordinatorKey))
+		resp.ErrorCode, resp.ErrorMessage = one.ErrorCode, one.ErrorMessage
+		resp.NodeID, resp.Host, resp.Port = one.NodeID, one.Host, one.Port
+		return resp
+	}
+	for _, key := range req.CoordinatorKeys {
+		resp.Coordinators = append(resp.Coordinators, s.foundOne(key, code(key)))
+	}
+	return resp
+}
+
+func (s *Shard) foundOne(key string, code protocol.ErrorCode) kmsg.FindCoordinatorResponseCoordinator {
+	out := kmsg.NewFindCoordinatorResponseCoordinator()
+	out.Key, out.NodeID, out.Port = key, -1, -1
+	if code != protocol.NONE {
+		out.ErrorCode = int16(code)
+		return out
+	}
+	out.NodeID, out.Host, out.Port = s.broker.nodeID, s.broker.advertisedHost, s.broker.advertisedPort
+	return out
+}
+
+// validShareKey says whether a key is group:topic id:partition, as
+// SharePartitionKey in Kafka has it.
+func validShareKey(key string) bool {
+	parts := strings.Split(key, ":")
+	if len(parts) != 3 || strings.TrimSpace(parts[0]) == "" {
+		return false
+	}
+	_, err := protocol.ParseUUID(parts[1])
+	partition, bad := strconv.ParseInt(parts[2], 10, 32)
+	return err == nil && bad == nil && partition >= 0
+}

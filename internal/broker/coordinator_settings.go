@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"strconv"
+	"strings"
+
+	"slipstream/internal/config"
+	"slipstream/internal/group"
+	"slipstream/internal/metadata"
+)
+
+// What coordinators run with: Kafka's group.* and offsets.* settings, and how
+// internal topics are made.
+
+// number reads a broker setting in force, which was checked when it was set.
+func (k kafkaSettings) number(d config.Dynamic, name string) int64 {
+	n, _ := strconv.ParseInt(strings.TrimSpace(k.static.BrokerValue(config.Broker(name), d).Text), 10, 64)
+	return n
+}
+
+// Groups implements TopicSettings.
+func (k kafkaSettings) Groups(broker BrokerConfigs) group.Settings {
+	d := dynamic(nil, broker)
+	small := func(name string) int32 { return int32(k.number(d, name)) }
+	return group.Settings{
+		MinSessionTimeoutMillis:            small("group.min.session.timeout.ms"),
+		MaxSessionTimeoutMillis:            small("group.max.session.timeout.ms"),
+		InitialRebalanceDelayMillis:        small("group.initial.rebalance.delay.ms"),
+		MaxSize:                            small("group.max.size"),
+		OffsetMetadataMaxBytes:             small("offset.metadata.max.bytes"),
+		OffsetsRetentionMillis:             k.number(d, "offsets.retention.minutes") * 60_000,
+		OffsetsRetentionCheckMillis:        k.number(d, "offsets.retention.check.interval.ms"),
+		ConsumerSessionTimeoutMillis:       small("group.consumer.session.timeout.ms"),
+		ConsumerHeartbeatIntervalMillis:    small("group.consumer.heartbeat.interval.ms"),
+		ConsumerMaxSize:                    small("group.consumer.max.size"),
+		ConsumerAssignors:                  config.SplitList(k.static.BrokerValue(config.Broker("group.consumer.assignors"), d).Text),
+		ConsumerMigrationPolicy:            migrationPolicy(k.static.BrokerValue(config.Broker("group.consumer.migration.policy"), d).Text),
+		ConsumerAssignmentIntervalMillis:   small("group.consumer.assignment.interval.ms"),
+		ConsumerRegexRefreshIntervalMillis: small("group.consumer.regex.refresh.interval.ms"),
+	}
+}
+
+func migrationPolicy(text string) group.MigrationPolicy {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "upgrade":
+		return group.MigrationUpgrade
+	case "downgrade":
+		return group.MigrationDowngrade
+	case "bidirectional":
+		return group.MigrationBidirectional
+	}
+	return group.MigrationDisabled
+}
+
+// Internal implements TopicSettings. One node holds every topic once, whatever the
+// replication factors and minimums of in-sync replicas of these topics say.
+func (k kafkaSettings) Internal(topic string) InternalTopic {
+	number := func(name string) string { return strconv.FormatInt(k.number(config.Dynamic{}, name), 10) }
+	partitions := func(name string) int32 { return int32(k.number(config.Dynamic{}, name)) }
+	switch topic {
+	case consumerOffsets.name:
+		return InternalTopic{Partitions: partitions("offsets.topic.num.partitions"), Configs: []metadata.ConfigEntry{
+			{Name: "cleanup.policy", Value: "compact"},
+			{Name: "compression.type", Value: "producer"},
+			{Name: "segment.bytes", Value: number("offsets.topic.segment.bytes")},
+		}}
+	case transactionState.name:
+		return InternalTopic{Partitions: partitions("transaction.state.log.num.partitions"), Configs: []metadata.ConfigEntry{
+			{Name: "cleanup.policy", Value: "compact"},
+			{Name: "compression.type", Value: "uncompressed"},
+			{Name: "min.insync.replicas", Value: "1"},
+			{Name: "segment.bytes", Value: number("transaction.state.log.segment.bytes")},
+			{Name: "unclean.leader.election.enable", Value: "false"},
+		}}
+	case shareGroupState.name:
+		return InternalTopic{Partitions: partitions("share.coordinator.state.topic.num.partitions"), Configs: []metadata.ConfigEntry{
+			{Name: "cleanup.policy", Value: "delete"},
+			{Name: "compression.type", Value: "producer"},
+			{Name: "min.insync.replicas", Value: "1"},
+			{Name: "retention.ms", Value: "-1"},
+			{Name: "segment.bytes", Value: number("share.coordinator.state.topic.segment.bytes")},
+		}}
+	}
+	return InternalTopic{Partitions: 1}
+}
