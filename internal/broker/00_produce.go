@@ -75,7 +75,7 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 		s.putProduce(op)
 		return s.refuse(r, "too many partitions in a produce request")
 	}
-	op.collect()
+	op.collect(string(h.ClientID) == adminClientID)
 	op.helped = 0
 	op.pending = len(op.parts) + 1
 	for i := range op.parts {
@@ -92,8 +92,9 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 	return reactor.Next
 }
 
-// collect makes a part of every partition of the request, in order.
-func (op *produceOp) collect() {
+// collect makes a part of every partition of the request, in order. Internal topics
+// are coordinators' to write to, and the admin client's.
+func (op *produceOp) collect(admin bool) {
 	op.parts = growParts(op.parts, op.decoded.PartitionCount)
 	code := op.refusal()
 	var t protocol.ProduceTopic
@@ -115,6 +116,8 @@ func (op *produceOp) collect() {
 				p.result.Code = topicCode
 			case q.Index < 0 || int(q.Index) >= topic.partitions:
 				p.result.Code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+			case topic.internal && !admin:
+				p.result.Code = protocol.INVALID_TOPIC_EXCEPTION
 			default:
 				p.key = partitionKey{topic.id, q.Index}
 				p.owner = op.home.broker.shards[op.home.broker.ownerOf(p.key)]

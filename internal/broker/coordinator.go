@@ -59,6 +59,7 @@ type machineBatch struct {
 	records       []protocol.Record
 	producerID    int64 // -1: the batch is of no transaction
 	producerEpoch int16
+	verified      uint64 // the guard of the transaction's verification
 }
 
 // loadedRecord is a record of the log, or the marker that ends a transaction.

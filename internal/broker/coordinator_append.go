@@ -60,7 +60,7 @@ func (c *coordinated) appendBatch(b *machineBatch) bool {
 	_, batch := bl.Finish()
 	a := c.takeAppend()
 	a.block, a.seq = block, b.seq
-	a.append = storage.Append{Batch: batch, Owner: a, Origin: storage.FromCoordinator}
+	a.append = storage.Append{Batch: batch, Owner: a, Origin: storage.FromCoordinator, Verified: b.verified}
 	c.flying++
 	c.hosted.log.Append(&a.append)
 	return true

@@ -17,13 +17,14 @@ type groupMachine struct {
 	groups  *group.Coordinator
 	waiting map[uint64]func(kmsg.Response)
 	token   uint64
+	guards  map[int64]uint64 // by producer: of verified transactions whose batch is yet to be appended
 }
 
 // answersATurn is how many answers a coordinator hands out in one turn.
 const answersATurn = 48
 
 func newGroupMachine(c *coordinated) machine {
-	m := &groupMachine{of: c, waiting: make(map[uint64]func(kmsg.Response))}
+	m := &groupMachine{of: c, waiting: make(map[uint64]func(kmsg.Response)), guards: make(map[int64]uint64)}
 	s := c.shard
 	m.groups = group.New(group.Options{
 		Settings: m.settings(), Topics: clusterTopics{s},
@@ -59,8 +60,11 @@ func (m *groupMachine) ready(int64) machineReady {
 		for i, raw := range b.Records {
 			records[i] = protocol.Record{Timestamp: stamp, Key: raw.Key, Value: raw.Value}
 		}
-		out.batches = append(out.batches, machineBatch{seq: b.Seq, records: records, producerID: b.ProducerID, producerEpoch: b.ProducerEpoch})
+		out.batches = append(out.batches, machineBatch{
+			seq: b.Seq, records: records, producerID: b.ProducerID, producerEpoch: b.ProducerEpoch, verified: m.guards[b.ProducerID],
+		})
 	}
+	clear(m.guards)
 	for i := range r.Responses {
 		answer := m.waiting[r.Responses[i].Token]
 		delete(m.waiting, r.Responses[i].Token)

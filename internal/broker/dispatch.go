@@ -55,6 +55,7 @@ func init() {
 		{key: 20, min: 1, max: 6, advertisedMin: 1, cold: (*Shard).serveDeleteTopics},
 		{key: 22, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveInitProducerID},
 		{key: 23, min: 2, max: 4, advertisedMin: 2, cold: (*Shard).serveOffsetForLeaderEpoch},
+		{key: 28, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveTxnOffsetCommit, maxBytes: maxGroupFrameBytes},
 		{key: 32, min: 1, max: 4, advertisedMin: 1, cold: (*Shard).serveDescribeConfigs},
 		{key: 37, min: 0, max: 3, advertisedMin: 0, cold: (*Shard).serveCreatePartitions},
 		{key: 42, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDeleteGroups},
@@ -220,7 +221,7 @@ func kindOf(key int16) uint8 { return uint8(key) + 1 }
 func unservedResponse(key int16) kmsg.Response {
 	code := int16(protocol.UNSUPPORTED_VERSION)
 	switch key {
-	case 24, 28: // errors sit in arrays that an empty answer has not
+	case 24: // errors sit in arrays that an empty answer has not
 		return nil
 	case 25:
 		resp := kmsg.NewPtrAddOffsetsToTxnResponse()

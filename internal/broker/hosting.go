@@ -31,6 +31,7 @@ type topicState struct {
 	rules          protocol.Rules // what a produced batch is checked against
 
 	minInsyncReplicas int
+	internal          bool
 
 	counters TopicCounters
 	listed   int // place in the shard's list
@@ -134,7 +135,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 }
 
 func (s *Shard) addTopic(id protocol.UUID, name string) *topicState {
-	t := &topicState{id: id, name: name, nameBytes: []byte(name), listed: len(s.topicList)}
+	t := &topicState{id: id, name: name, nameBytes: []byte(name), internal: isInternal(name), listed: len(s.topicList)}
 	s.topicList = append(s.topicList, t)
 	s.topics[id] = t
 	s.topicsByName[name] = t

@@ -1,0 +1,31 @@
+package broker
+
+import (
+	"slipstream/protocol"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Where groups and transactions meet: an offset that is committed in a transaction
+// is one more partition of it.
+
+// verifyGroupTransaction says, on the core of a partition of __consumer_offsets,
+// whether the producer of a TxnOffsetCommit has a transaction that the partition
+// is in. then is called on that core, once, at once or later, with the guard for the
+// append.
+func (s *Shard) verifyGroupTransaction(h *hosted, req *kmsg.TxnOffsetCommitRequest, then func(guard uint64, code protocol.ErrorCode)) {
+	guard, code := h.log.Verify(req.ProducerID, req.ProducerEpoch, protocol.NoSequence, req.Version >= 5)
+	if code == protocol.NONE && guard != 0 {
+		code = protocol.COORDINATOR_NOT_AVAILABLE // nobody coordinates transactions yet
+	}
+	then(guard, code)
+}
+
+// endGroupTransaction tells the group coordinator of a partition of
+// __consumer_offsets, on its core, that the marker of a producer's transaction is in
+// the log at an offset: what was committed in it counts from now on, or never.
+func (s *Shard) endGroupTransaction(h *hosted, offset, producerID int64, commit bool) {
+	if h.coordinated != nil {
+		h.coordinated.endTransaction(offset, producerID, commit)
+	}
+}
