@@ -61,6 +61,8 @@ func init() {
 		{key: 42, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDeleteGroups},
 		{key: 44, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveIncrementalAlterConfigs},
 		{key: 47, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveOffsetDelete},
+		{key: 48, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveDescribeClientQuotas},
+		{key: 49, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveAlterClientQuotas},
 		{key: 60, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDescribeCluster},
 		{key: 68, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupHeartbeat},
 		{key: 69, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupDescribe},

@@ -54,7 +54,7 @@ var departures = []struct{ pattern, reason string }{
 }
 
 // served are the APIs of this landing. Their version ranges must be Apache's; others may be missing.
-var served = []int16{0, 1, 2, 3, 18, 19, 20, 22, 23, 32, 37, 44, 60, 75}
+var served = []int16{0, 1, 2, 3, 18, 19, 20, 22, 23, 32, 37, 44, 48, 49, 60, 75}
 
 func oracleScripts() map[string]func(*script) {
 	return map[string]func(*script){
@@ -70,6 +70,8 @@ func oracleScripts() map[string]func(*script) {
 		"32-describe-configs":          scriptDescribeConfigs,
 		"37-create-partitions":         scriptCreatePartitions,
 		"44-incremental-alter-configs": scriptIncrementalAlterConfigs,
+		"48-describe-client-quotas":    scriptDescribeClientQuotas,
+		"49-alter-client-quotas":       scriptAlterClientQuotas,
 		"60-describe-cluster":          scriptDescribeCluster,
 		"75-describe-topic-partitions": scriptDescribeTopicPartitions,
 		"bad-frames":                   scriptBadFrames,

@@ -60,6 +60,9 @@ func scramIdentity(name string, mechanism int8) string {
 	return name + "\x00" + strconv.Itoa(int(mechanism))
 }
 
+// quotaKeyMark stands between the parts of a quota's identity, of which the key is the last.
+const quotaKeyMark = '\x01'
+
 // quotaIdentity does not depend on the order of the entity's parts.
 func quotaIdentity(r *ClientQuotaRecord) string {
 	parts := make([]string, 0, len(r.Entity)+1)
@@ -71,5 +74,5 @@ func quotaIdentity(r *ClientQuotaRecord) string {
 		parts = append(parts, strconv.Quote(e.EntityType)+name)
 	}
 	slices.Sort(parts)
-	return strings.Join(append(parts, r.QuotaKey), "\x01")
+	return strings.Join(append(parts, r.QuotaKey), string(quotaKeyMark))
 }

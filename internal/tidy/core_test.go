@@ -10,7 +10,7 @@ import (
 // coreDirs hold code that runs on a core, or decides for one. What is not
 // excused by name may not start goroutines, talk over channels, lock, read a
 // clock, touch files or draw from the global random source.
-var coreDirs = []string{"reactor", "storage", "internal/broker", "protocol", "internal/metadata", "internal/group", "internal/txn", "internal/regret"}
+var coreDirs = []string{"reactor", "storage", "internal/broker", "protocol", "internal/metadata", "internal/group", "internal/txn", "internal/regret", "internal/quota"}
 
 // banned names what code on a core may not use of a package; nil is all of it.
 var banned = map[string][]string{

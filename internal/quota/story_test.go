@@ -1,0 +1,127 @@
+package quota
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"slipstream/internal/script"
+)
+
+var rewrite = flag.Bool("rewrite", false, "put what the machine says into the stories")
+
+// TestStories runs testdata/story. Bounds and entities:
+//
+//	set USER CLIENT BOUND | remove USER CLIENT     * is the default, - is absent
+//	find USER CLIENT
+//
+// and cores that share a bound; core 0 is the home:
+//
+//	cores N BOUND
+//	CORE MILLIS VALUE     it is used on a core then
+//	settle CORE MILLIS    the core reports and is answered
+//	report CORE MILLIS | answer CORE MILLIS
+func TestStories(t *testing.T) {
+	script.Play(t, "story", *rewrite, func(t *testing.T) func([]string) string {
+		s := &stage{t: t, shape: Shape{11, 1000}, answers: map[int]*Window{}}
+		return func(input []string) string {
+			var out []string
+			for _, line := range input {
+				out = append(out, line+s.play(strings.Fields(line)))
+			}
+			return strings.Join(out, "\n")
+		}
+	})
+}
+
+type stage struct {
+	t       *testing.T
+	shape   Shape
+	limits  Limits
+	bound   float64
+	home    *Home
+	cores   []*Account
+	answers map[int]*Window
+}
+
+func entity(user, client string) (e Entity) {
+	e.User, e.UserName = part(user)
+	e.Client, e.ClientName = part(client)
+	return e
+}
+
+func part(s string) (Part, string) {
+	switch s {
+	case "*":
+		return Default, ""
+	case "-":
+		return Absent, ""
+	}
+	return Named, s
+}
+
+func (s *stage) play(w []string) string {
+	switch w[0] {
+	case "set":
+		s.limits.Set(entity(w[1], w[2]), num(s.t, w[3]))
+		return ""
+	case "remove":
+		s.limits.Remove(entity(w[1], w[2]))
+		return fmt.Sprintf(": %d left", s.limits.Len())
+	case "find":
+		bound, scope, ok := s.limits.Find(w[1], w[2])
+		if !ok {
+			return ": no bound"
+		}
+		return fmt.Sprintf(": %v for %s", bound, describe(scope))
+	case "cores":
+		s.home, s.bound, s.cores = new(Home), num(s.t, w[2]), nil
+		for i := range int(num(s.t, w[1])) {
+			s.cores = append(s.cores, new(Account))
+			if i == 0 {
+				s.cores[0].AtHome(s.home)
+			}
+		}
+		return ""
+	}
+	now := int64(num(s.t, w[len(w)-1]))
+	if w[0] == "settle" || w[0] == "report" || w[0] == "answer" {
+		return s.settle(w[0], int(num(s.t, w[1])), now)
+	}
+	a := s.cores[int(num(s.t, w[0]))]
+	now = int64(num(s.t, w[1]))
+	a.Record(s.shape, now, num(s.t, w[2]))
+	return fmt.Sprintf(": wait %d", a.Delay(s.shape, now, s.bound))
+}
+
+func (s *stage) settle(what string, core int, now int64) (out string) {
+	a := s.cores[core]
+	if what != "answer" {
+		if !a.Unsaid() {
+			return ": nothing to report"
+		}
+		said := a.Report()
+		s.home.Record(s.shape, now, said)
+		s.answers[core] = new(Window)
+		s.home.Copy(s.answers[core])
+		out = fmt.Sprintf(": reports %v", said)
+	}
+	if what != "report" {
+		a.Settle(s.shape, now, s.answers[core])
+		rate := a.Rate(s.shape, now)
+		out += fmt.Sprintf(": knows %.1f a second", rate)
+	}
+	return out
+}
+
+func describe(s Scope) string {
+	var parts []string
+	if s.User == Named {
+		parts = append(parts, "user "+s.UserName)
+	}
+	if s.Client == Named {
+		parts = append(parts, "client "+s.ClientName)
+	}
+	return strings.Join(parts, ", ")
+}
