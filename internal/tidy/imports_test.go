@@ -25,6 +25,7 @@ var rules = []rule{
 	{"internal/metadata", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/txn", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
 	{"internal/group", []string{"protocol"}, []string{"github.com/twmb/franz-go/pkg/kmsg"}},
+	{"internal/share", []string{"protocol"}, nil},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
 	{"internal/quota", nil, nil},
