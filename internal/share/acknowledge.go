@@ -5,6 +5,7 @@ import "slipstream/protocol"
 // AcknowledgeType is what a member says of a record that it has.
 type AcknowledgeType int8
 
+// The types, by Kafka's numbers.
 const (
 	Gap     AcknowledgeType = 0 // there is no record at that offset
 	Accept  AcknowledgeType = 1

@@ -17,6 +17,7 @@ type Settings struct {
 // Action is what a request asks of a state.
 type Action int8
 
+// The actions, in the order of their keys.
 const (
 	Initialize  Action = iota // begin a state, or begin it anew
 	Read                      // by the core that leads the partition; a newer leader epoch is noted

@@ -39,7 +39,7 @@ type Session struct {
 // the place of one that is forgotten. The slice is good until the session changes.
 func (s *Session) Partitions() []TopicPartition { return s.partitions }
 
-// Add and Forget change what the member fetches.
+// Add has the member fetch a partition, if it does not yet.
 func (s *Session) Add(tp TopicPartition) {
 	if _, ok := s.places[tp]; ok {
 		return
@@ -48,6 +48,7 @@ func (s *Session) Add(tp TopicPartition) {
 	s.partitions = append(s.partitions, tp)
 }
 
+// Forget has the member fetch a partition no more.
 func (s *Session) Forget(tp TopicPartition) {
 	at, ok := s.places[tp]
 	if !ok {

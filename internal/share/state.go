@@ -3,6 +3,7 @@ package share
 // RecordState is what has become of a record, by Kafka's numbers.
 type RecordState int8
 
+// The states.
 const (
 	Available    RecordState = 0 // may be acquired
 	Acquired     RecordState = 1 // is with a member; never in the log, where it is still what it was before
