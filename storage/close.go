@@ -17,6 +17,7 @@ func (s *Store) Close(done func(errs []error)) {
 		s.core.Cancel(&s.expiry)
 	}
 	s.writeback.stop()
+	s.retention.stop()
 	for _, p := range s.partitions {
 		p.closed = true
 		if p.syncing.timer.Armed() {

@@ -22,9 +22,17 @@ type Config struct {
 	TimestampType     protocol.TimestampType // message.timestamp.type
 	Preallocate       bool                   // preallocate; slipstream preallocates ahead in any case
 	Deletable         bool                   // cleanup.policy has delete: retention and DeleteRecords apply
+	RetentionMillis   int64                  // retention.ms: how old the newest record of a segment may be; -1: any age
+	RetentionBytes    int64                  // retention.bytes: how large the log may be without its oldest segment; -1: any size
 	Compacted         bool                   // cleanup.policy has compact: offsets may be missing from the log
 	DeleteDelayMillis int64                  // file.delete.delay.ms
-	ProducerIDMillis  int64                  // producer.id.expiration.ms: how long a silent producer is remembered
+
+	MinCompactionLagMillis int64   // min.compaction.lag.ms: compaction leaves what is younger
+	MaxCompactionLagMillis int64   // max.compaction.lag.ms: compaction does not leave what is older
+	MinDirtyRatio          float64 // min.cleanable.dirty.ratio: what part of the log must be new for compaction to begin
+	DeleteRetentionMillis  int64   // delete.retention.ms: how long compaction keeps tombstones and markers once it has seen them
+
+	ProducerIDMillis int64 // producer.id.expiration.ms: how long a silent producer is remembered
 }
 
 // neverFlush is FlushMessages of a log whose appends never wait for an fsync.
@@ -38,6 +46,8 @@ func DefaultConfig() Config {
 		IndexIntervalBytes: 4096, IndexBytes: 10 << 20,
 		MaxMessageBytes: 1<<20 + protocol.LogOverhead,
 		FlushMessages:   neverFlush, FlushMillis: neverFlush,
-		Deletable: true, DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
+		Deletable: true, RetentionMillis: 7 * 24 * 3600_000, RetentionBytes: never,
+		MaxCompactionLagMillis: noLag, MinDirtyRatio: 0.5, DeleteRetentionMillis: 24 * 3600_000,
+		DeleteDelayMillis: 60_000, ProducerIDMillis: 24 * 3600_000,
 	}
 }

@@ -61,6 +61,7 @@ type Partition struct {
 	preallocating               bool
 	finishing                   int      // closed segments that a helper puts in order
 	deleting                    bool     // a helper renames the files of segments that were taken out of the log
+	rollThenRetain              bool     // retention waits for the roll that is under way
 	generation                  uint32   // counts the times that closed segments left the log
 	removal                     *removal // being deleted
 }

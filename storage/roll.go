@@ -170,12 +170,17 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 	if j.err != nil {
 		p.active.allocated, p.active.filled = j.finish.old.size, 0
 		p.store.note("a new segment of %s could not be made: %v", &p.id, j.err)
+		p.rollThenRetain = false
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 		p.quieted()
 		return
 	}
 	p.store.Stats.Rolls++
 	p.beginSegment(j.next)
+	if p.rollThenRetain {
+		p.rollThenRetain = false
+		p.retain(p.store.core.Wall / 1e6)
+	}
 	if !p.writing.queued.empty() {
 		p.store.markDirty(p)
 	}
@@ -229,6 +234,7 @@ func (p *Partition) beginSegment(base int64) {
 	s.timeEntries += int32(len(a.time))
 	s.unsettled = true
 	s.moveTo(segmentClosed)
+	s.largest, s.oldest = a.maxTimestamp, a.firstTimestamp
 	index, time := a.index[:0], a.time[:0]
 	*a = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, createdMillis: p.store.core.Wall / 1e6, jitterMillis: p.jitter(base)}
 	a.index, a.time = index, time
@@ -243,7 +249,7 @@ func (p *Partition) beginSegment(base int64) {
 // jitter is what this segment takes off segment.ms, so that partitions made together do not all roll
 // together: spread by name and offset, the same in every run.
 func (p *Partition) jitter(base int64) int64 {
-	limit := min(p.config.SegmentJitterMillis, p.config.SegmentMillis)
+	limit := min(p.config.SegmentJitterMillis, p.config.maxSegmentMillis())
 	if limit <= 0 {
 		return 0
 	}

@@ -10,6 +10,10 @@ type segment struct {
 	finishing   bool  // a helper puts it in order after its roll
 	size        int64 // bytes of whole batches
 	dirty       int64 // of these, the last that are neither on the disk nor on their way
+	largest     int64 // of its timestamps (ms), -1 if there are none; once it is closed
+	oldest      int64 // the largest timestamp of its first batch, once it is closed; -1: none, unknownOldest: not read yet
+	modified    int64 // when it was last written to (ms)
+	noted       bool  // that largest lies in the future
 	entries     int32 // on disk, in .index
 	timeEntries int32 // on disk, in .timeindex
 	unnamed     bool  // its name in the directory is not known to be durable
@@ -18,6 +22,9 @@ type segment struct {
 	observed    uint32 // the .log's number with the core's CacheObserver, once it was opened; 0: it has none
 	aborts      aborts
 }
+
+// unknownOldest is segment.oldest of one that was opened without being read.
+const unknownOldest = -2
 
 // fileKind is which of a segment's files.
 type fileKind uint8
@@ -57,7 +64,7 @@ func (p *Partition) shouldRoll(size int64, batchBytes int, lastOffset, maxTimest
 	if a.firstTimestamp >= 0 {
 		waited = maxTimestamp - a.firstTimestamp
 	}
-	return waited > p.config.SegmentMillis-a.jitterMillis || p.indexFull()
+	return waited > p.config.maxSegmentMillis()-a.jitterMillis || p.indexFull()
 }
 
 // indexFull says whether either index has no room for another entry; the last .timeindex entry is kept for the roll.

@@ -27,6 +27,8 @@ type StoreOptions struct {
 	TailBytes int64
 	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
 	Note func(message string)
+	// RetentionCheckMillis is how often logs are looked at for segments that need not be kept; 0: never.
+	RetentionCheckMillis int64
 }
 
 // DefaultMaxFiles is StoreOptions.MaxFiles unless set.
@@ -81,6 +83,7 @@ type Store struct {
 	turn         uint64          // from 1
 	relays       []reactor.Piece // retained until the turn ends
 	expiry       reactor.Timer
+	retention    retention
 	again        reactor.Timer
 
 	closed func([]error)
@@ -104,6 +107,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
 	s.writeback = newWriteback(s, o.WritebackMillis)
+	s.retention = retention{store: s, interval: min(max(o.RetentionCheckMillis, 0), maxFlushMillis) * 1e6}
 	return s
 }
 
@@ -130,6 +134,7 @@ func (s *Store) Adopt(p *Partition) {
 	if !s.expiry.Armed() {
 		s.core.After(expiryCheckNanos, &s.expiry, s)
 	}
+	s.retention.begin()
 }
 
 // release takes a partition off the store.

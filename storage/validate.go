@@ -23,8 +23,9 @@ func (op *opening) trustClosed(s *segment, end int64) error {
 	if err != nil {
 		return err
 	}
-	s.size = info.Size
+	s.size, s.modified, s.oldest = info.Size, info.ModifiedNanos/1e6, unknownOldest
 	last, err := op.trustIndexes(s, end)
+	s.largest = last.largest()
 	if err == nil && !last.timeOK && s.size > 0 {
 		// A roll leaves the segment's largest timestamp there: without it a search by
 		// time would pass the segment over.
@@ -39,6 +40,14 @@ type lastEntries struct {
 	indexOK bool
 	time    timeEntry
 	timeOK  bool
+}
+
+// largest is the segment's largest timestamp.
+func (l *lastEntries) largest() int64 {
+	if !l.timeOK {
+		return -1
+	}
+	return l.time.timestamp
 }
 
 // trustIndexes counts the entries of a segment's indexes and checks the last ones against the log: end is the
@@ -108,7 +117,7 @@ func (op *opening) trustActive(s *segment) error {
 	if err != nil {
 		return err
 	}
-	s.size = info.Size
+	s.size, s.modified = info.Size, info.ModifiedNanos/1e6
 	last, err := op.trustIndexes(s, -1)
 	if err != nil {
 		return err
@@ -237,7 +246,7 @@ func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
 		next = b.NextOffset()
 		op.progressed(int64(len(b)))
 	}
-	s.size = position
+	s.size, s.largest, s.oldest, s.modified = position, a.maxTimestamp, a.firstTimestamp, op.modified(s)
 	op.report.BytesScanned += position
 	if torn != nil && end < 0 && op.p.config.FlushMessages != neverFlush && r.zeroFrom(position) {
 		torn = nil // filled ahead, not torn; the file is cut below
@@ -278,6 +287,15 @@ func (op *opening) writeIndexes(s *segment, a *active) error {
 	s.entries, s.timeEntries = int32(len(a.index)), int32(len(a.time))
 	a.index, a.time = nil, nil
 	return nil
+}
+
+// modified is when a segment was last written to (ms).
+func (op *opening) modified(s *segment) int64 {
+	info, err := op.k.Stat(op.p.path(s.base, logSuffix))
+	if err != nil {
+		return op.k.Wall() / 1e6
+	}
+	return info.ModifiedNanos / 1e6
 }
 
 func (op *opening) progressed(n int64) {

@@ -315,6 +315,7 @@ func (p *Partition) advance(done *appendList) {
 		}
 	}
 	if s.size > before {
+		s.modified = p.store.core.Wall / 1e6
 		p.observeExtent(s)
 		p.grew(s.size - before)
 	}

@@ -307,7 +307,8 @@ func (b *Broker) chooseWriter() error {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
 			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
 			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes, ZerosAhead: zeros,
-			Note: func(message string) { b.log.Error("storage", "note", message) },
+			RetentionCheckMillis: b.settings.RetentionCheckMillis,
+			Note:                 func(message string) { b.log.Error("storage", "note", message) },
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)
@@ -465,6 +466,7 @@ func (b *Broker) openMetadata() error {
 		return err
 	}
 	cfg := storage.DefaultConfig()
+	cfg.Deletable = false // only a snapshot could stand for what were gone
 	cfg.FlushMessages = 1
 	cfg.MaxMessageBytes = 64 << 20
 	var log *storage.Partition

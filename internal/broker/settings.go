@@ -41,14 +41,15 @@ type Settings struct {
 	WarmBytes       int64 // slipstream.warm.bytes
 	WarmMillis      int64 // slipstream.warm.ms
 
-	AutoCreateTopics  bool
-	NumPartitions     int32
-	ReplicationFactor int16
-	FetchMaxBytes     int32
-	FetchSessionSlots int
-	CheckpointMillis  int64 // log.flush.offset.checkpoint.interval.ms
-	DrainMillis       int64 // how long a stopping broker waits for its clients
-	RecoveryThreads   int
+	AutoCreateTopics     bool
+	NumPartitions        int32
+	ReplicationFactor    int16
+	FetchMaxBytes        int32
+	FetchSessionSlots    int
+	CheckpointMillis     int64 // log.flush.offset.checkpoint.interval.ms
+	RetentionCheckMillis int64 // log.retention.check.interval.ms
+	DrainMillis          int64 // how long a stopping broker waits for its clients
+	RecoveryThreads      int
 
 	Topics TopicSettings
 

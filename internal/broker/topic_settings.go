@@ -127,6 +127,12 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 		Compacted:                slices.Contains(config.SplitList(text("cleanup.policy")), "compact"),
 	}
 	c.Log.Compacted = c.Rules.Compacted
+	c.Log.RetentionMillis = number("retention.ms")
+	c.Log.RetentionBytes = number("retention.bytes")
+	c.Log.MinCompactionLagMillis = number("min.compaction.lag.ms")
+	c.Log.MaxCompactionLagMillis = number("max.compaction.lag.ms")
+	c.Log.DeleteRetentionMillis = number("delete.retention.ms")
+	c.Log.MinDirtyRatio, _ = strconv.ParseFloat(strings.TrimSpace(text("min.cleanable.dirty.ratio")), 64)
 	c.Log.Deletable = slices.Contains(config.SplitList(text("cleanup.policy")), "delete")
 	return c
 }

@@ -83,7 +83,7 @@ log.retention.check.interval.ms=300000
 	if err != nil || len(advertised) != 1 || advertised[0].Host != "localhost" {
 		t.Errorf("advertised %+v, %v", advertised, err)
 	}
-	want := "inter.broker.listener.name log.retention.check.interval.ms log.retention.hours num.io.threads num.network.threads " +
+	want := "inter.broker.listener.name num.io.threads num.network.threads " +
 		"offsets.topic.replication.factor share.coordinator.state.topic.replication.factor socket.receive.buffer.bytes socket.send.buffer.bytes " +
 		"transaction.state.log.min.isr transaction.state.log.replication.factor"
 	if got := strings.Join(c.Warnings(), " "); got != want {

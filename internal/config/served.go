@@ -26,6 +26,7 @@ var served = []struct{ name, doc string }{
 	{"fetch.max.bytes", "The most bytes that a fetch returns."},
 	{"max.incremental.fetch.session.cache.slots", "The most fetch sessions that are kept."},
 	{"log.flush.offset.checkpoint.interval.ms", "How often recovery points are written."},
+	{"log.retention.check.interval.ms", "How often logs are looked at for segments that need not be kept."},
 	{"num.recovery.threads.per.data.dir", "Threads that open and recover partitions at start."},
 	{"producer.id.expiration.ms", "How long a silent idempotent producer is remembered."},
 
@@ -37,11 +38,13 @@ var served = []struct{ name, doc string }{
 	{"max.message.bytes", "The largest record batch."},
 	{"flush.messages", "An append that leaves this many messages unflushed waits for an fsync; 1: every append."},
 	{"flush.ms", "Unflushed messages are flushed after this long."},
-	{"file.delete.delay.ms", "How long the files of a deleted partition stay."},
+	{"file.delete.delay.ms", "How long the files of a deleted partition or segment stay."},
 	{"message.timestamp.type", "Whether records keep the producer's time or get the broker's."},
 	{"message.timestamp.before.max.ms", "How far a record's time may lie behind the broker's."},
 	{"message.timestamp.after.max.ms", "How far a record's time may lie ahead of the broker's."},
 	{"min.insync.replicas", "In-sync replicas that acks=all needs; one node has 1."},
+	{"retention.ms", "How old the newest record of a segment may grow before the segment is deleted; -1: any age."},
+	{"retention.bytes", "How large a partition may grow beyond its oldest segment before that is deleted; -1: any size."},
 	{"cleanup.policy", "delete, compact or both. With compact every record needs a key. Cleaning itself is not served yet."},
 	{"compression.type", "Batches stay in the producer's compression; other values are accepted and not yet acted on."},
 	{"preallocate", "Accepted: segments are preallocated ahead in any case."},
@@ -50,8 +53,6 @@ var served = []struct{ name, doc string }{
 // kept are topic settings that are checked, stored and described, and that
 // nothing here acts on yet.
 var kept = []struct{ name, doc string }{
-	{"retention.ms", "How old a closed segment may grow before it is deleted; -1: any age."},
-	{"retention.bytes", "How large a partition may grow before its oldest segments are deleted; -1: any size."},
 	{"local.retention.ms", "With tiered storage, how long a segment stays on the local disk; -2: as retention.ms."},
 	{"local.retention.bytes", "With tiered storage, how much of a partition stays on the local disk; -2: as retention.bytes."},
 	{"delete.retention.ms", "How long compaction keeps a tombstone after it has cleaned up to it."},
