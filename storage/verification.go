@@ -28,7 +28,7 @@ func (p *Partition) Verify(producerID int64, epoch int16, sequence int32, nextEp
 	switch {
 	case q != nil && epoch < q.epoch:
 		return 0, protocol.INVALID_PRODUCER_EPOCH
-	case q != nil && epoch == q.epoch && q.txnFirstOffset >= 0 || p.store.unverified:
+	case q != nil && epoch == q.epoch && q.txnFirstOffset >= 0 || p.store.unverified && !nextEpochs:
 		return 0, protocol.NONE
 	}
 	v, ok := p.txns.verifying[producerID]
@@ -49,7 +49,8 @@ func (p *Partition) Verify(producerID int64, epoch int16, sequence int32, nextEp
 	return v.guard, protocol.NONE
 }
 
-// SetVerification is transaction.partition.verification.enable; it is on unless set otherwise.
+// SetVerification is transaction.partition.verification.enable; it is on unless set otherwise. Clients that go by
+// transaction.version 2 do not add their partitions themselves: theirs are verified in any case.
 func (s *Store) SetVerification(on bool) { s.unverified = !on }
 
 // expireVerifications forgets those that nobody has come back from. The order in which the map is passed over

@@ -9,8 +9,7 @@ import (
 // Produce (0), versions 3-13; 0-2 are advertised and refused, as in Apache
 // Kafka 4: librdkafka takes a higher minimum for a broker that is too old.
 //
-// Departures from Kafka: a transactional batch is refused with INVALID_TXN_STATE
-// until transactions are served.
+// No departures from Kafka but in what a transactional request waits for (produce_txn.go).
 //
 // The request's core checks every batch (header, CRC, records), then hands it to
 // the core that owns the partition: a plain call, or one message there and one
@@ -27,9 +26,13 @@ type produceOp struct {
 	corrID  int32
 	parts   []producePart
 	pending int // parts not yet answered
-	helped  int // parts with a helper
-	times   produceTimes
-	next    *produceOp
+	// unplaced are the parts whose place in their partition's order is not settled: with a helper, or with a transaction that
+	// may have to be verified. While there are any, held, no other frame of the connection is dispatched.
+	unplaced int
+	held     bool
+	unknown  int // parts that are back because their transaction has to be verified
+	times    produceTimes
+	next     *produceOp
 }
 
 // produceTimes are a part's way, on the clock of the cores: sent to the partition's
@@ -40,16 +43,19 @@ type produceTimes struct{ sent, handed, written, answered int64 }
 // producePart is one partition's share of a request: a message to the partition's
 // core and back.
 type producePart struct {
-	op     *produceOp
-	index  int32
-	key    partitionKey
-	topic  *topicState
-	owner  *Shard
-	batch  protocol.Batch
-	result protocol.ProduceResult
-	append storage.Append
-	stage  produceStage
-	times  produceTimes
+	op      *produceOp
+	index   int32
+	key     partitionKey
+	topic   *topicState
+	owner   *Shard
+	batch   protocol.Batch
+	result  protocol.ProduceResult
+	append  storage.Append
+	guard   uint64 // of the verification of its transaction; 0: none was needed
+	vouched bool   // the coordinator has said that the partition is in the transaction
+	stage   produceStage
+	placed  bool // its place in the partition's order is settled
+	times   produceTimes
 
 	rules     protocol.Rules // as they were when the request came, for the helper
 	nowMillis int64
@@ -62,6 +68,7 @@ const (
 	produceChecking produceStage = iota // on a helper
 	produceOwner                        // on its way to, or on, the partition's core
 	produceHome                         // on its way back
+	produceUnknown                      // on its way back, or back: its transaction has to be verified
 )
 
 func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition {
@@ -76,20 +83,37 @@ func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte)
 		return s.refuse(r, "too many partitions in a produce request")
 	}
 	op.collect(string(h.ClientID) == adminClientID)
-	op.helped = 0
+	op.refuseTransactions()
+	op.unplaced, op.unknown, op.held = len(op.parts), 0, false
 	op.pending = len(op.parts) + 1
 	for i := range op.parts {
 		op.parts[i].check()
 	}
-	held := op.helped > 0
+	held := op.unplaced > 0
 	if held {
+		op.held = true // until all are placed
 		r.Spent(reactor.StageLocal, s.core.ReadClock())
 	}
 	op.answered()
 	if held {
-		return reactor.Hold // until the helpers are done: see Deliver
+		return reactor.Hold
 	}
 	return reactor.Next
+}
+
+// settled notes that the part's place in its partition's order is settled. When that is true of all of the request's, the
+// next one may come.
+func (p *producePart) settled() {
+	if p.placed {
+		return
+	}
+	p.placed = true
+	op := p.op
+	if op.unplaced--; op.unplaced == 0 && op.held {
+		op.held = false
+		op.req.Pass()
+		op.req.Spent(reactor.StageQueue, op.home.core.Clock)
+	}
 }
 
 // collect makes a part of every partition of the request, in order. Internal topics
@@ -105,7 +129,7 @@ func (op *produceOp) collect(admin bool) {
 		for op.decoded.NextPartition(&q) {
 			p := &op.parts[i]
 			i++
-			p.op, p.index, p.topic = op, q.Index, topic
+			p.op, p.index, p.topic, p.guard, p.placed, p.vouched = op, q.Index, topic, 0, false, false
 			p.batch = q.Records
 			p.result = protocol.ProduceResult{
 				Index: q.Index, Code: code, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1,
@@ -137,7 +161,7 @@ func (op *produceOp) refusal() protocol.ErrorCode {
 // check validates the part's batch and sends it on its way.
 func (p *producePart) check() {
 	if p.result.Code != protocol.NONE {
-		p.op.answered()
+		p.answered()
 		return
 	}
 	p.rules, p.nowMillis = p.topic.rules, p.op.home.core.Wall/1e6
@@ -147,13 +171,8 @@ func (p *producePart) check() {
 		p.refuseRecords(code)
 		return
 	}
-	if batch.IsTransactional() {
-		p.refuse(protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "")
-		return
-	}
 	p.batch = batch
 	if batch.Codec() != protocol.None {
-		p.op.helped++
 		p.stage = produceChecking
 		p.op.home.core.Offload(p)
 		return
@@ -186,17 +205,13 @@ func (p *producePart) Work(kernel) reactor.Message {
 func (p *producePart) Deliver(*reactor.Core) {
 	switch p.stage {
 	case produceChecking:
-		// When the last batch of the request comes back from the helpers its place
-		// in the partition's order is settled, and the next request may come.
-		if p.op.helped--; p.op.helped == 0 {
-			p.op.req.Pass()
-			p.op.req.Spent(reactor.StageQueue, p.op.home.core.Clock)
-		}
 		p.settle(p.verdict)
 	case produceOwner:
 		p.hand()
 	case produceHome:
 		p.returned()
+	case produceUnknown:
+		p.mustVerify()
 	}
 }
 
@@ -204,6 +219,9 @@ func (p *producePart) Deliver(*reactor.Core) {
 func (p *producePart) forward() {
 	p.stage = produceOwner
 	p.times.sent = p.op.home.core.Clock
+	if p.verified() {
+		p.settled()
+	}
 	if p.owner == p.op.home {
 		p.hand()
 		return
@@ -227,7 +245,10 @@ func (p *producePart) hand() {
 		p.comeBack()
 		return
 	}
-	p.append.Batch = p.batch
+	if !p.verified() && !p.verify(hosted.log) {
+		return
+	}
+	p.append.Batch, p.append.Verified = p.batch, p.guard
 	p.append.At = reactor.Piece{}
 	if p.owner == p.op.home {
 		p.append.At, _ = p.op.req.Piece(p.batch)
@@ -264,7 +285,14 @@ func (p *producePart) comeBack() {
 // returned takes in a part that was with its partition.
 func (p *producePart) returned() {
 	p.op.times = p.times
-	p.op.answered()
+	p.answered()
+}
+
+// answered ends the part.
+func (p *producePart) answered() {
+	op := p.op
+	p.settled()
+	op.answered()
 }
 
 // refuse answers the part with an error. Where Kafka tells the log's start with
@@ -275,7 +303,7 @@ func (p *producePart) refuse(code protocol.ErrorCode, message string) {
 		p.forward()
 		return
 	}
-	p.op.answered()
+	p.answered()
 }
 
 // refuseRecords refuses what is not one sound batch. What Kafka refuses while it
@@ -289,7 +317,7 @@ func (p *producePart) refuseRecords(code protocol.ErrorCode) {
 	_, _, second := protocol.NextBatch(rest)
 	if len(p.batch) > 0 && (err != nil || len(first) > 0 && second == nil) {
 		p.result.Code = code
-		p.op.answered()
+		p.answered()
 		return
 	}
 	p.refuse(code, "")
@@ -310,11 +338,12 @@ func tellsLogStart(code protocol.ErrorCode) bool {
 // answered counts a part that has its answer; the last one sends the response.
 func (op *produceOp) answered() {
 	op.pending--
-	if op.pending > 0 {
+	if op.pending == 0 {
+		op.account()
+		op.home.finishProduce(op)
 		return
 	}
-	op.account()
-	op.home.finishProduce(op)
+	op.verifyUnknown()
 }
 
 // account says what the request's time went to: the way to another core and back

@@ -7,6 +7,7 @@ import (
 	"slipstream/internal/config"
 	"slipstream/internal/group"
 	"slipstream/internal/metadata"
+	"slipstream/internal/txn"
 )
 
 // What coordinators run with: Kafka's group.* and offsets.* settings, and how
@@ -50,6 +51,16 @@ func migrationPolicy(text string) group.MigrationPolicy {
 		return group.MigrationBidirectional
 	}
 	return group.MigrationDisabled
+}
+
+// Transactions implements TopicSettings.
+func (k kafkaSettings) Transactions(broker BrokerConfigs) TransactionSettings {
+	d := dynamic(nil, broker)
+	out := TransactionSettings{Coordinator: txn.DefaultConfig()}
+	out.Coordinator.MaxTimeoutMillis = int32(k.number(d, "transaction.max.timeout.ms"))
+	out.Coordinator.ExpirationMillis = k.number(d, "transactional.id.expiration.ms")
+	out.Verify = strings.TrimSpace(k.static.BrokerValue(config.Broker("transaction.partition.verification.enable"), d).Text) != "false"
+	return out
 }
 
 // Internal implements TopicSettings. One node holds every topic once, whatever the

@@ -30,6 +30,7 @@ var internalTopics = []*internalTopic{consumerOffsets, transactionState, shareGr
 
 func init() {
 	consumerOffsets.newMachine = newGroupMachine
+	transactionState.newMachine = newTxnMachine
 }
 
 // findInternal gives the row of a topic's name, or nil.

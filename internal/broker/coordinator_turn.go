@@ -67,6 +67,7 @@ func (g *coordinating) millis() int64 {
 // start begins loading; it is called on the core when it runs.
 func (g *coordinating) start() {
 	g.started = true
+	g.shard.configureTransactions()
 	for _, c := range g.all {
 		g.loadLater(c)
 	}
@@ -94,6 +95,17 @@ func (g *coordinating) turn() bool {
 		g.wake()
 	}
 	return true
+}
+
+// coordinatorRounds is how often a turn's end goes from the coordinators to the log and back: what the log has
+// answered at once is heard in the same turn.
+const coordinatorRounds = 4
+
+// waitForTurn sees to it that what is marked is looked at in a next turn.
+func (g *coordinating) waitForTurn() {
+	if g.marked.head != nil {
+		g.wake()
+	}
 }
 
 // later has c looked at in the next turn, after others have had theirs.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slipstream/internal/txn"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,10 +16,30 @@ import (
 // append.
 func (s *Shard) verifyGroupTransaction(h *hosted, req *kmsg.TxnOffsetCommitRequest, then func(guard uint64, code protocol.ErrorCode)) {
 	guard, code := h.log.Verify(req.ProducerID, req.ProducerEpoch, protocol.NoSequence, req.Version >= 5)
-	if code == protocol.NONE && guard != 0 {
-		code = protocol.COORDINATOR_NOT_AVAILABLE // nobody coordinates transactions yet
+	if code != protocol.NONE || guard == 0 {
+		then(guard, code)
+		return
 	}
-	then(guard, code)
+	r := txn.AddPartitions{
+		TransactionalID: req.TransactionalID, ProducerID: req.ProducerID, ProducerEpoch: req.ProducerEpoch, VerifyOnly: req.Version < 5,
+		Partitions: []txn.TopicPartition{{Topic: h.topic.name, Partition: h.key.partition}},
+	}
+	if req.Version >= 5 {
+		r.Version = 2
+	}
+	s.addPartitions(r, func(r txn.Response) {
+		code := r.Code
+		if r.Codes != nil {
+			code = r.Codes[0]
+		}
+		switch {
+		case code == protocol.PRODUCER_FENCED:
+			code = protocol.INVALID_PRODUCER_EPOCH
+		case code == protocol.TRANSACTION_ABORTABLE && req.Version < 4:
+			code = protocol.INVALID_TXN_STATE
+		}
+		then(guard, code)
+	})
 }
 
 // endGroupTransaction tells the group coordinator of a partition of

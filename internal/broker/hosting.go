@@ -131,6 +131,9 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 		s.removeTopic(m, protocol.UUID(r.TopicID))
 	case *metadata.ConfigRecord:
 		s.followConfig(r)
+	case *metadata.FeatureLevelRecord:
+		s.configureTransactions()
+		s.coordinating.configure()
 	}
 }
 
@@ -252,6 +255,7 @@ func (s *Shard) followConfig(r *metadata.ConfigRecord) {
 				s.reconfigure(state)
 			}
 		}
+		s.configureTransactions()
 		s.coordinating.configure()
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"slipstream/internal/group"
 	"slipstream/internal/metadata"
+	"slipstream/internal/txn"
 	"slipstream/protocol"
 	"slipstream/reactor"
 	"slipstream/ring"
@@ -75,6 +76,9 @@ type TopicSettings interface {
 	DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 	DescribeBroker(broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 
+	// Transactions gives what transactions go by.
+	Transactions(broker BrokerConfigs) TransactionSettings
+
 	// Groups gives what the group coordinators run with; GroupSettings and the batch
 	// limit are not in it.
 	Groups(broker BrokerConfigs) group.Settings
@@ -96,6 +100,12 @@ type TopicConfig struct {
 	Log               storage.Config
 	Rules             protocol.Rules
 	MinInsyncReplicas int
+}
+
+// TransactionSettings are what transactions go by.
+type TransactionSettings struct {
+	Coordinator txn.Config // transaction.version and the wait for markers are the broker's to fill in
+	Verify      bool       // transaction.partition.verification.enable
 }
 
 // configure resolves a topic's settings from the image.

@@ -5,6 +5,7 @@ import (
 
 	"slipstream/internal/metadata"
 	"slipstream/internal/regret"
+	"slipstream/internal/txn"
 	"slipstream/protocol"
 	"slipstream/reactor"
 	"slipstream/storage"
@@ -50,7 +51,9 @@ type Shard struct {
 	closing   closing
 	regret    regretting
 
-	coordinating coordinating
+	coordinating      coordinating
+	markers           markerLanes
+	transactionConfig txn.Config // what transaction coordinators run with
 }
 
 func newShard(b *Broker) *Shard {
@@ -65,7 +68,7 @@ func newShard(b *Broker) *Shard {
 		requests:     make([]RequestCounts, len(apis)),
 	}
 	s.regret.shard, s.regret.limits = s, regret.Defaults()
-	s.coordinating.shard = s
+	s.coordinating.shard, s.markers.shard = s, s
 	return s
 }
 
@@ -80,11 +83,14 @@ func (s *Shard) Closed(*reactor.Conn) {}
 // fetches that it woke are answered, and responses that found no memory before
 // try again, all before the turn's one enter.
 func (s *Shard) EndTurn(*reactor.Core) {
-	s.coordinating.turn()
-	s.store.Flush()
-	if s.coordinating.turn() {
+	for range coordinatorRounds {
+		worked := s.coordinating.turn()
 		s.store.Flush()
+		if !worked {
+			break
+		}
 	}
+	s.coordinating.waitForTurn()
 	s.wokenVisits.sendHome()
 	s.unsent.resend()
 	s.unansweredProduce.retry(s)

@@ -55,16 +55,22 @@ func (c *Coordinator) InitProducerID(nowMillis int64, tag Tag, r InitProducerID)
 	}
 }
 
-func (c *Coordinator) refusesInit(r *InitProducerID) protocol.ErrorCode {
+// RefusesInit says what is wrong with a request whoever the coordinator is; NONE: nothing.
+func (c Config) RefusesInit(r *InitProducerID) protocol.ErrorCode {
 	switch {
 	case (r.ProducerID == -1) != (r.ProducerEpoch == -1), r.TransactionalID == "":
 		return protocol.INVALID_REQUEST
-	case r.TimeoutMillis <= 0 || r.TimeoutMillis > c.config.MaxTimeoutMillis:
+	case r.TimeoutMillis <= 0 || r.TimeoutMillis > c.MaxTimeoutMillis:
 		return protocol.INVALID_TRANSACTION_TIMEOUT
-	case !c.loaded:
-		return protocol.COORDINATOR_LOAD_IN_PROGRESS
 	}
 	return protocol.NONE
+}
+
+func (c *Coordinator) refusesInit(r *InitProducerID) protocol.ErrorCode {
+	if code := c.config.RefusesInit(r); code != protocol.NONE || c.loaded {
+		return code
+	}
+	return protocol.COORDINATOR_LOAD_IN_PROGRESS
 }
 
 // knows says whether the client's producer may be the id's. Its epoch is looked at later, but for a producer

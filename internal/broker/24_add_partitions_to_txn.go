@@ -1,0 +1,50 @@
+package broker
+
+import (
+	"slipstream/internal/txn"
+	"slipstream/protocol"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// AddPartitionsToTxn (24), versions 0-5: clients use 0-3, for one transaction; 4 and 5 are for brokers that add or verify
+// partitions of several transactions (KIP-890), and for tools.
+//
+// No departures from Kafka.
+
+func (s *Shard) serveAddPartitionsToTxn(c *call) {
+	req := c.body.(*kmsg.AddPartitionsToTxnRequest)
+	asked := txn.OfAddPartitionsToTxn(req)
+	answers := make([]txn.Response, len(asked))
+	left := len(asked) + 1
+	answered := func() {
+		if left--; left == 0 {
+			c.reply(txn.AddPartitionsToTxnResponse(req.Version, asked, answers))
+		}
+	}
+	for i := range asked {
+		if codes := s.missingPartitions(asked[i].Partitions); codes != nil {
+			answers[i] = txn.RefusePartitions(codes)
+			answered()
+			continue
+		}
+		s.addPartitions(asked[i], func(r txn.Response) {
+			answers[i] = r
+			answered()
+		})
+	}
+	answered()
+}
+
+// missingPartitions has UNKNOWN_TOPIC_OR_PARTITION for each of the partitions that there is not, nil if there are all.
+func (s *Shard) missingPartitions(partitions []txn.TopicPartition) (codes []protocol.ErrorCode) {
+	for i, p := range partitions {
+		if t := s.topicsByName[p.Topic]; t == nil || p.Partition < 0 || int(p.Partition) >= t.partitions {
+			if codes == nil {
+				codes = make([]protocol.ErrorCode, len(partitions))
+			}
+			codes[i] = protocol.UNKNOWN_TOPIC_OR_PARTITION
+		}
+	}
+	return codes
+}
