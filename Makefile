@@ -59,12 +59,13 @@ race:
 	CGO_ENABLED=1 go test -race -run 'TestSnapshotBesideCores' ./ebpf
 	CGO_ENABLED=1 SLIPSTREAM_BUILD_FLAGS=-race go test -count=1 -run 'TestPipelining|TestBadInputDisturbsNobody' ./internal/clients
 
-# What is generated: docs/settings.md, from the registry of settings, docs/metrics.md, from the table of metrics, and the BPF objects (needs clang-14 and llvm-14).
+# What is generated: docs/settings.md, from the registry of settings, docs/metrics.md, from the table of metrics, docs/compatibility.md, from the table of APIs, and the BPF objects (needs clang-14 and llvm-14).
 # make test fails when they are stale.
 generate:
 	go generate ./ebpf
 	go test -count=1 -run 'TestSettingsDocument' ./internal/config -update
 	go test -count=1 -run 'TestMetricsDocument' ./internal/metrics -update
+	go test -count=1 -run 'TestCompatibilityDocument' ./internal/broker -update
 
 # The main job on real input, shown.
 demo: build

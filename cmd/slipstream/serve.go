@@ -59,7 +59,7 @@ func serveCommand() *cobra.Command {
 }
 
 func serve(f serveFlags) error {
-	log, err := newLogger(f.logLevel)
+	log, level, err := newLogger(f.logLevel)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,7 @@ func serve(f serveFlags) error {
 	if err != nil {
 		return err
 	}
+	settings.LogLevel = level
 	kernel, err := ring.Open(cfg.Get("slipstream.ring.kernel"))
 	if err != nil {
 		return err
@@ -126,12 +127,12 @@ func needDataDir(cfg *config.Config, flag string) error {
 	return errors.New("no data directory is named: give --data-dir DIR, or log.dirs in the --config file")
 }
 
-func newLogger(level string) (*slog.Logger, error) {
-	var l slog.Level
+func newLogger(level string) (*slog.Logger, *slog.LevelVar, error) {
+	l := new(slog.LevelVar)
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+		return nil, nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), l, nil
 }
 
 // raiseDescriptors raises the soft limit of open files to the hard one and

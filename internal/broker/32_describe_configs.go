@@ -1,16 +1,20 @@
 package broker
 
 import (
+	"strconv"
+
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs (32), versions 1-4, of topics and of this broker.
+// DescribeConfigs (32), versions 1-4, of topics, of brokers (this one, and the
+// defaults of all), of this broker's logger, of groups and of client metrics.
 //
-// Departures from Kafka: broker loggers, client metrics and groups are answered
-// with no settings.
+// Departures from Kafka: a resource that is named twice is answered once; there is
+// one logger, root; Kafka's texts about its settings are not carried: those of
+// settings that do something here are ours.
 
 func (s *Shard) serveDescribeConfigs(c *call) {
 	req := c.body.(*kmsg.DescribeConfigsRequest)
@@ -39,38 +43,59 @@ func (s *Shard) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req 
 		out.ErrorCode, out.ErrorMessage = int16(code), &message
 		return out
 	}
-	switch metadata.ResourceType(asked.ResourceType) {
+	res := metadata.Resource{Type: metadata.ResourceType(asked.ResourceType), Name: asked.ResourceName}
+	settings, own := s.broker.settings.Topics, itoa(int(s.broker.nodeID))
+	switch res.Type {
 	case metadata.ResourceTopic:
-		if err := metadata.CheckTopicName(asked.ResourceName); err != nil {
+		if err := metadata.CheckTopicName(res.Name); err != nil {
 			return refuse(protocol.INVALID_TOPIC_EXCEPTION, err.Message)
 		}
-		if s.image.TopicByName(asked.ResourceName) == nil {
-			out.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)
-			message := "This server does not host this topic-partition."
-			out.ErrorMessage = &message
-			return out
+		if s.image.TopicByName(res.Name) == nil {
+			return refuse(protocol.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
 		}
-		own := s.image.Configs(metadata.Resource{Type: metadata.ResourceTopic, Name: asked.ResourceName})
-		out.Configs = s.broker.settings.Topics.DescribeTopic(own, s.brokerConfigs(), q)
+		out.Configs = settings.DescribeTopic(s.image.Configs(res), s.brokerConfigs(), q)
 	case metadata.ResourceBroker:
-		if asked.ResourceName != "" && asked.ResourceName != itoa(int(s.broker.settings.NodeID)) {
-			return refuse(protocol.INVALID_REQUEST, "Unexpected broker id, expected "+itoa(int(s.broker.settings.NodeID))+
-				" or empty string, but received "+asked.ResourceName)
+		switch res.Name {
+		case "":
+			out.Configs = settings.DescribeBrokers(s.image.Configs(res), q)
+		case own:
+			out.Configs = settings.DescribeBroker(s.brokerConfigs(), q)
+		default:
+			return refuse(protocol.INVALID_REQUEST, "Unexpected broker id, expected "+own+" or empty string, but received "+res.Name)
 		}
-		if asked.ResourceName == "" {
-			// The defaults of all brokers: only what has been set.
-			set := s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker})
-			q.Names = []string{}
-			for _, e := range set {
-				q.Names = append(q.Names, e.Name)
-			}
-			out.Configs = s.broker.settings.Topics.DescribeBroker(BrokerConfigs{All: set}, q)
-			return out
+	case metadata.ResourceBrokerLogger:
+		if text := s.wrongLoggers(res.Name); text != "" {
+			return refuse(protocol.INVALID_REQUEST, text)
 		}
-		out.Configs = s.broker.settings.Topics.DescribeBroker(s.brokerConfigs(), q)
-	case metadata.ResourceBrokerLogger, metadata.ResourceClientMetrics, metadata.ResourceGroup:
+		out.Configs = s.describeLogger(q)
+	case metadata.ResourceGroup:
+		if res.Name == "" {
+			return refuse(protocol.INVALID_REQUEST, "Group name must not be empty")
+		}
+		out.Configs = settings.DescribeGroup(s.image.Configs(res), s.brokerConfigs(), q)
+	case metadata.ResourceClientMetrics:
+		if res.Name == "" {
+			return refuse(protocol.INVALID_REQUEST, "Client metrics subscription name must not be empty")
+		}
+		out.Configs = settings.DescribeClientMetrics(s.image.Configs(res), q)
 	default:
-		return refuse(protocol.INVALID_REQUEST, "Unsupported resource type: "+itoa(int(asked.ResourceType)))
+		return refuse(protocol.INVALID_REQUEST, "This most likely occurs because of a request being malformed by the client library or the message "+
+			"was sent to an incompatible broker. See the broker logs for more details.")
 	}
 	return out
+}
+
+// wrongLoggers says what is wrong with the name of the broker whose loggers are
+// asked for, "" if it is this one.
+func (s *Shard) wrongLoggers(name string) string {
+	id, err := strconv.ParseInt(name, 10, 32)
+	switch {
+	case name == "":
+		return "Broker id must not be empty"
+	case err != nil:
+		return "Broker id must be an integer, but it is: " + name
+	case int32(id) != s.broker.nodeID:
+		return "Unexpected broker id, expected " + itoa(int(s.broker.nodeID)) + " but received " + name
+	}
+	return ""
 }

@@ -61,6 +61,7 @@ func init() {
 		{key: 27, min: 1, max: 2, advertisedMin: 1, cold: (*Shard).serveWriteTxnMarkers},
 		{key: 28, min: 0, max: 5, advertisedMin: 0, cold: (*Shard).serveTxnOffsetCommit, maxBytes: maxGroupFrameBytes},
 		{key: 32, min: 1, max: 4, advertisedMin: 1, cold: (*Shard).serveDescribeConfigs},
+		{key: 33, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveAlterConfigs},
 		{key: 37, min: 0, max: 3, advertisedMin: 0, cold: (*Shard).serveCreatePartitions},
 		{key: 42, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveDeleteGroups},
 		{key: 44, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveIncrementalAlterConfigs},
@@ -73,6 +74,7 @@ func init() {
 		{key: 66, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveListTransactions},
 		{key: 68, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupHeartbeat},
 		{key: 69, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupDescribe},
+		{key: 74, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveListConfigResources},
 		{key: 75, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDescribeTopicPartitions},
 	}
 	for i := range apis {

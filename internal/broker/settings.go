@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"net/netip"
 
 	"slipstream/internal/group"
@@ -54,11 +55,21 @@ type Settings struct {
 
 	Topics TopicSettings
 
+	// LogLevel is the level of the broker's log, which BROKER_LOGGER requests change;
+	// nil: it cannot be.
+	LogLevel LogLevel
+
 	// Watcher looks at the broker from outside; nil: nobody does.
 	Watcher Watcher
 
 	// Observers gives each core its observer of the page cache; nil: nobody looks.
 	Observers func(core int) reactor.CacheObserver
+}
+
+// LogLevel is slog.LevelVar: it is read and set by any goroutine.
+type LogLevel interface {
+	Level() slog.Level
+	Set(slog.Level)
 }
 
 // TopicSettings knows Kafka's settings: what exists, what is valid, what is in
@@ -71,8 +82,8 @@ type TopicSettings interface {
 	// dynamic ones over the static ones over the defaults.
 	Resolve(topic []metadata.ConfigEntry, broker BrokerConfigs) TopicConfig
 
-	// DescribeTopic and DescribeBroker list every setting with its value and
-	// where that comes from. names limits them; nil is all.
+	// These list every setting with its value and where that comes from;
+	// DescribeBrokers only what has been set for all of them.
 	DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 	DescribeBroker(broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 
@@ -85,11 +96,14 @@ type TopicSettings interface {
 
 	// Internal says how an internal topic is made.
 	Internal(topic string) InternalTopic
+	DescribeBrokers(all []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+	DescribeGroup(group []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
+	DescribeClientMetrics(set []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 }
 
 // ConfigQuery is what a DescribeConfigs request wants to know of a resource.
 type ConfigQuery struct {
-	Names         []string // nil: all
+	Names         []string // empty: all
 	Synonyms      bool
 	Documentation bool
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,15 +46,27 @@ func (k kafkaSettings) Validate(res metadata.Resource, configs []metadata.Config
 			return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: err.Error()}
 		}
 		return nil
+	case metadata.ResourceGroup:
+		return k.static.CheckGroup(set, dynamic(nil, k.brokerConfigs()))
+	case metadata.ResourceClientMetrics:
+		err := config.CheckClientMetrics(set)
+		var malformed *config.ErrMalformed
+		if errors.As(err, &malformed) {
+			return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: malformed.Text}
+		}
+		return err
 	}
-	return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: "Configs of this kind of resource are not served"}
+	return &metadata.Refusal{Code: protocol.INVALID_REQUEST, Message: "Unknown resource type " + itoa(int(res.Type))}
 }
 
 // List implements metadata.ConfigValidator.
 func (k kafkaSettings) List(res metadata.Resource, name string) (inherited string, isList bool) {
-	s := config.Broker(name)
-	if res.Type == metadata.ResourceTopic {
+	var s *config.Setting
+	switch res.Type { // of others Kafka knows no types, and so no lists
+	case metadata.ResourceTopic:
 		s = config.Topic(name)
+	case metadata.ResourceBroker:
+		s = config.Broker(name)
 	}
 	if s == nil || s.Kind != config.List {
 		return "", false
@@ -135,56 +148,4 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 	c.Log.MinDirtyRatio, _ = strconv.ParseFloat(strings.TrimSpace(text("min.cleanable.dirty.ratio")), 64)
 	c.Log.Deletable = slices.Contains(config.SplitList(text("cleanup.policy")), "delete")
 	return c
-}
-
-// DescribeTopic implements TopicSettings.
-func (k kafkaSettings) DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
-	d := dynamic(topic, broker)
-	for _, s := range config.Topics() {
-		if q.wants(s.Name) {
-			out = append(out, describeSetting(s, k.static.TopicValue(s, d), k.static.TopicLevels(s, d), q))
-		}
-	}
-	return out
-}
-
-// DescribeBroker implements TopicSettings.
-func (k kafkaSettings) DescribeBroker(broker BrokerConfigs, q ConfigQuery) (out []kmsg.DescribeConfigsResponseResourceConfig) {
-	d := dynamic(nil, broker)
-	for _, s := range config.Brokers() {
-		if q.wants(s.Name) {
-			out = append(out, describeSetting(s, k.static.BrokerValue(s, d), k.static.BrokerLevels(s, d), q))
-		}
-	}
-	return out
-}
-
-func (q ConfigQuery) wants(name string) bool {
-	return q.Names == nil || slices.Contains(q.Names, name)
-}
-
-// describeSetting is one setting of the answer; levels are its synonyms, the one in
-// force first.
-func describeSetting(s *config.Setting, v config.Value, levels []config.Level, q ConfigQuery) kmsg.DescribeConfigsResponseResourceConfig {
-	out := kmsg.NewDescribeConfigsResponseResourceConfig()
-	out.Name, out.Source, out.ReadOnly, out.IsSensitive = s.Name, kmsg.ConfigSource(v.Source), s.ReadOnly, s.Sensitive
-	out.IsDefault = v.Source == config.Default
-	out.ConfigType = kmsg.ConfigType(s.Kind)
-	if !v.Null && !s.Sensitive {
-		out.Value = &v.Text
-	}
-	if q.Synonyms {
-		for _, l := range levels {
-			synonym := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			synonym.Name, synonym.Source = l.Name, kmsg.ConfigSource(l.Source)
-			if !s.Sensitive {
-				synonym.Value = &l.Value
-			}
-			out.ConfigSynonyms = append(out.ConfigSynonyms, synonym)
-		}
-	}
-	if q.Documentation && s.Doc != "" {
-		out.Documentation = &s.Doc
-	}
-	return out
 }

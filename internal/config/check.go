@@ -12,11 +12,11 @@ import (
 // text is Kafka's, for INVALID_CONFIG.
 func CheckTopic(set map[string]string) error {
 	for _, name := range sorted(set) {
-		if topicByName[name] == nil {
+		if topics.byName[name] == nil {
 			return fmt.Errorf("Unknown topic config name: %s", name)
 		}
 	}
-	for _, s := range allTopics {
+	for _, s := range topics.all {
 		if value, ok := set[s.Name]; ok {
 			if err := s.Check(value); err != nil {
 				return err
@@ -37,7 +37,7 @@ func CheckTopic(set map[string]string) error {
 func lag(set map[string]string, name string) int64 {
 	value, ok := set[name]
 	if !ok {
-		value = topicByName[name].Default
+		value = topics.byName[name].Default
 	}
 	n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 	return n
@@ -50,7 +50,7 @@ func CheckBroker(set map[string]string, cluster bool) error {
 	var fixed, unprefixed, single []string
 	for _, name := range sorted(set) {
 		base, prefixed := cutListener(name)
-		s := brokerByName[base]
+		s := brokers.byName[base]
 		switch {
 		case s == nil:
 		case s.Reach == AtStart:
@@ -67,7 +67,7 @@ func CheckBroker(set map[string]string, cluster bool) error {
 	case unprefixed != nil:
 		return fmt.Errorf("These security configs can be dynamically updated only per-listener using the listener prefix: [%s]", strings.Join(unprefixed, ", "))
 	}
-	for _, s := range allBrokers {
+	for _, s := range brokers.all {
 		if value, ok := set[s.Name]; ok {
 			if err := s.Check(value); err != nil {
 				return err
@@ -103,13 +103,31 @@ func (s *Setting) require(value string) error {
 		if n == 0 {
 			return errors.New("requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
 		}
-	case "max.connections":
+	case "max.connections", "max.connection.creation.rate":
 		if n == 0 {
-			return errors.New("Invalid value org.apache.kafka.common.config.ConfigException: Invalid max.connections 0 for configuration Invalid dynamic configuration")
+			return fmt.Errorf("Invalid value org.apache.kafka.common.config.ConfigException: Invalid %s 0 for configuration Invalid dynamic configuration", s.Name)
+		}
+	case "max.connections.per.ip.overrides":
+		for _, entry := range SplitList(value) {
+			if err := checkPerAddress(entry); err != nil {
+				return fmt.Errorf("Error parsing configuration property '%s': %w", s.Name, err)
+			}
 		}
 	}
 	if s.refused != nil && s.refused(value) {
 		return s.unserved(value)
+	}
+	return nil
+}
+
+// checkPerAddress checks host:count. The texts are those of Java's exceptions.
+func checkPerAddress(entry string) error {
+	at := strings.LastIndexByte(entry, ':')
+	if at < 0 {
+		return fmt.Errorf("begin 0, end -1, length %d", len(entry))
+	}
+	if _, err := strconv.ParseInt(entry[at+1:], 10, 32); err != nil {
+		return fmt.Errorf("For input string: %q", entry[at+1:])
 	}
 	return nil
 }

@@ -67,8 +67,8 @@ func (c *Config) Set(name, value string) error {
 	switch {
 	case s == nil && removed[name] != "":
 		return fmt.Errorf("the setting %s was removed from Kafka: %s", name, removed[name])
-	case s == nil && topicByName[name] != nil && topicByName[name].Synonym != "":
-		return fmt.Errorf("%s is a setting of topics; its default for all topics is the broker's %s", name, topicByName[name].Synonym)
+	case s == nil && topics.byName[name] != nil && topics.byName[name].Synonym != "":
+		return fmt.Errorf("%s is a setting of topics; its default for all topics is the broker's %s", name, topics.byName[name].Synonym)
 	case s == nil:
 		return fmt.Errorf("there is no setting %s; the nearest is %s", name, nearest(name))
 	}
@@ -101,7 +101,7 @@ func (c *Config) checkTogether() error {
 // nearest is the known name with the smallest edit distance.
 func nearest(name string) string {
 	best, least := "", 1<<30
-	for _, s := range allBrokers {
+	for _, s := range brokers.all {
 		if d := distance(name, s.Name); d < least {
 			best, least = s.Name, d
 		}

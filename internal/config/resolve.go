@@ -9,13 +9,17 @@ import (
 // (DescribeConfigsResponse.ConfigSource in Kafka).
 type Source int8
 
-// Sources of values, the strongest first.
+// Sources of values, for a topic or a broker the strongest first.
 const (
 	DynamicTopic  Source = 1
 	DynamicBroker Source = 2
 	DynamicAll    Source = 3 // dynamic, for all brokers
 	Static        Source = 4 // server.properties, --set, flags
 	Default       Source = 5
+
+	DynamicLogger        Source = 6
+	DynamicClientMetrics Source = 7
+	DynamicGroup         Source = 8
 )
 
 // Lookup finds a dynamic setting by name.
@@ -24,6 +28,7 @@ type Lookup func(name string) (value string, ok bool)
 // Dynamic is what the metadata log sets on top of a Config. Each may be nil.
 type Dynamic struct {
 	Topic  Lookup // of the topic in question
+	Group  Lookup // of the group in question
 	Broker Lookup // of this broker
 	All    Lookup // of all brokers
 }
@@ -73,12 +78,35 @@ func (c *Config) TopicValue(s *Setting, d Dynamic) Value {
 		v.Source = levels[0].Source
 	}
 	for _, y := range s.Synonyms {
-		if b := c.BrokerValue(brokerByName[y.Name], d); !b.Null {
+		if b := c.BrokerValue(brokers.byName[y.Name], d); !b.Null {
 			v.Text, v.Null = scale(b.Text, y.Factor), false
 			break
 		}
 	}
 	return v
+}
+
+// GroupLevels is TopicLevels for a group's setting. One without a synonym has its
+// default as a level, as in Kafka.
+func (c *Config) GroupLevels(s *Setting, d Dynamic) (levels []Level) {
+	if v, ok := d.Group.find(s.Name); ok {
+		levels = append(levels, Level{s.Name, v, DynamicGroup})
+	}
+	if s.Synonym == "" {
+		return append(levels, Level{s.Name, s.Default, Default})
+	}
+	return append(levels, c.brokerLevels(s.Synonym, d)...)
+}
+
+// GroupValue is a group setting's value in force.
+func (c *Config) GroupValue(s *Setting, d Dynamic) Value {
+	if v, ok := d.Group.find(s.Name); ok {
+		return Value{Text: v, Source: DynamicGroup}
+	}
+	if s.Synonym == "" {
+		return Value{Text: s.Default, Source: Default}
+	}
+	return c.BrokerValue(brokers.byName[s.Synonym], d)
 }
 
 // scale changes the unit of a time; negative ones are "without limit".
@@ -126,7 +154,7 @@ func (c *Config) BrokerValue(s *Setting, d Dynamic) Value {
 // each through its synonyms.
 func (c *Config) brokerLevels(name string, d Dynamic) (levels []Level) {
 	synonyms := []Synonym{{Name: name}}
-	if s := brokerByName[name]; s != nil && s.Synonyms != nil {
+	if s := brokers.byName[name]; s != nil && s.Synonyms != nil {
 		synonyms = s.Synonyms
 	}
 	for _, place := range []struct {
@@ -146,7 +174,7 @@ func (c *Config) brokerLevels(name string, d Dynamic) (levels []Level) {
 }
 
 func defaultOf(name string) (string, bool) {
-	s := brokerByName[name]
+	s := brokers.byName[name]
 	if s == nil || s.None {
 		return "", false
 	}

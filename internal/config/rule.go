@@ -25,7 +25,7 @@ type rule struct {
 	orMinusOne bool
 	choices    []string
 	anyCase    bool
-	shape      string // list, list+, nonempty, throttledreplicalist, voters, bootstrapservers
+	shape      string // list, list+, nonempty, throttledreplicalist, voters, bootstrapservers, autooffsetreset
 }
 
 func parseRule(text string) (r rule, err error) {
@@ -131,6 +131,10 @@ func (s *Setting) checkDouble(f float64) error {
 func (s *Setting) checkString(value string) error {
 	r := &s.rule
 	switch {
+	case r.shape == "autooffsetreset":
+		if _, ok := ParseOffsetReset(value); !ok {
+			return s.invalid(value, "Invalid value `%s` for configuration %s. The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.", value, s.Name)
+		}
 	case r.shape == "nonempty" && value == "":
 		return s.invalid(value, "String must be non-empty")
 	case r.anyCase && !slices.ContainsFunc(r.choices, func(c string) bool { return strings.EqualFold(c, value) }):
@@ -281,6 +285,8 @@ func (s *Setting) Allowed() string {
 		return strings.Join(r.choices, ", ")
 	case r.shape == "throttledreplicalist":
 		return "partition:broker, ... or *"
+	case r.shape == "autooffsetreset":
+		return "earliest, latest, by_duration:PnDTnHnMn.nS"
 	case r.shape == "voters":
 		return "id@host:port, ..."
 	case r.shape == "bootstrapservers":

@@ -118,6 +118,31 @@ func notEmpty(v string) bool { return strings.TrimSpace(v) != "" }
 
 func isTrue(v string) bool { return strings.EqualFold(strings.TrimSpace(v), "true") }
 
+// ofGroups are the settings that a group or a subscription to clients' metrics can
+// have of its own.
+var ofGroups = []struct{ name, doc string }{
+	{"consumer.session.timeout.ms", "How long a member of the consumer protocol may be silent."},
+	{"consumer.heartbeat.interval.ms", "How often a member of the consumer protocol is to be heard of."},
+	{"consumer.assignment.interval.ms", "The least time between two assignments of a consumer group."},
+	{"share.session.timeout.ms", "How long a member of a share group may be silent."},
+	{"share.heartbeat.interval.ms", "How often a member of a share group is to be heard of."},
+	{"share.record.lock.duration.ms", "How long a member of a share group has a record before others may get it."},
+	{"share.delivery.count.limit", "How often a record is delivered before it counts as undeliverable."},
+	{"share.partition.max.record.locks", "The most records of a partition that members may have at once."},
+	{"share.auto.offset.reset", "Where a share group begins in a partition that it has no offset of."},
+	{"share.isolation.level", "Whether a share group gets records of transactions that were aborted or are open."},
+	{"share.renew.acknowledge.enable", "Whether members may have their hold on a record renewed."},
+	{"share.assignment.interval.ms", "The least time between two assignments of a share group."},
+	{"streams.session.timeout.ms", "Of groups of the streams protocol, which is not served."},
+	{"streams.heartbeat.interval.ms", "Of groups of the streams protocol, which is not served."},
+	{"streams.num.standby.replicas", "Of groups of the streams protocol, which is not served."},
+	{"streams.initial.rebalance.delay.ms", "Of groups of the streams protocol, which is not served."},
+	{"streams.assignment.interval.ms", "Of groups of the streams protocol, which is not served."},
+	{"metrics", "Prefixes of the names of the metrics that are subscribed; * is all of them."},
+	{"interval.ms", "How often a client is to push them, from 100 to 3600000."},
+	{"match", "Which clients are to push them: name=pattern, ..., all of which match."},
+}
+
 // dynamicOnly are broker settings that Kafka has only as dynamic ones: they can be
 // altered, and are described when they are set.
 var dynamicOnly = []*Setting{
@@ -163,22 +188,29 @@ func oneOf(choices ...string) rule { return rule{choices: choices} }
 // markUses gives every setting its use and text.
 func markUses() {
 	for _, t := range kept {
-		topicByName[t.name].Doc = t.doc
+		topics.byName[t.name].Doc = t.doc
+	}
+	for _, t := range ofGroups {
+		for _, s := range []*Setting{groups.byName[t.name], clientMetrics.byName[t.name]} {
+			if s != nil {
+				s.Doc = t.doc
+			}
+		}
 	}
 	for _, t := range served {
-		for _, s := range []*Setting{topicByName[t.name], brokerByName[t.name]} {
+		for _, s := range []*Setting{topics.byName[t.name], brokers.byName[t.name]} {
 			if s != nil {
 				s.Use, s.Doc = Served, t.doc
 			}
 		}
 	}
 	for _, t := range refusals {
-		s := brokerByName[t.name]
+		s := brokers.byName[t.name]
 		s.Use, s.Doc, s.refused = Refused, t.doc, t.refused
 	}
-	for _, t := range allTopics {
+	for _, t := range topics.all {
 		for _, y := range t.Synonyms {
-			b := brokerByName[y.Name]
+			b := brokers.byName[y.Name]
 			if t.Use == Served {
 				b.Use = Served
 			}

@@ -68,7 +68,7 @@ type Synonym struct {
 	Factor int64 // from the broker setting's unit to the topic setting's
 }
 
-// Setting is one setting that a broker or a topic can have.
+// Setting is one setting that a broker, a topic, a group or client metrics can have.
 type Setting struct {
 	Name      string
 	Kind      Kind
@@ -78,11 +78,11 @@ type Setting struct {
 	Sensitive bool   // its value is never shown
 	Internal  bool   // accepted, but not described
 	Reach     Reach  // of a broker setting
-	Synonym   string // of a topic setting: the broker's setting that is its default; Synonyms[0]
+	Synonym   string // of a topic's or group's setting: the broker's setting that is its default; Synonyms[0]
 	Use       Use
 	Doc       string // one or two sentences; of every topic setting and of the broker settings that are served or refused
 
-	// Synonyms of a topic setting are broker settings, the first that is set
+	// Synonyms of a topic's or group's setting are broker settings, the first that is set
 	// wins. Of a broker setting they are the names of one value in several
 	// units, itself among them; none if it has only one.
 	Synonyms []Synonym
@@ -94,13 +94,6 @@ type Setting struct {
 //go:embed kafka-4.3.tsv
 var kafkaTable string
 
-var (
-	allTopics, allBrokers         []*Setting // internal ones included
-	topicSettings, brokerSettings []*Setting
-	topicByName                   = map[string]*Setting{}
-	brokerByName                  = map[string]*Setting{}
-)
-
 func init() {
 	for _, line := range strings.Split(strings.TrimSpace(kafkaTable), "\n") {
 		if strings.HasPrefix(line, "#") {
@@ -110,13 +103,13 @@ func init() {
 		if err != nil {
 			panic("kafka-4.3.tsv: " + err.Error()) // embedded: a test would have found it
 		}
-		add(scope == "topic", s)
+		scopes[scope].add(s)
 	}
 	for _, s := range dynamicOnly {
-		add(false, s)
+		brokers.add(s)
 	}
 	for _, s := range ours {
-		add(false, s)
+		brokers.add(s)
 	}
 	markUses()
 }
@@ -150,24 +143,12 @@ func parseSetting(line string) (s *Setting, scope string, err error) {
 			}
 			s.Synonyms = append(s.Synonyms, y)
 		}
-		if f[0] == "topic" {
+		if f[0] != "broker" {
 			s.Synonym = s.Synonyms[0].Name
 		}
 	}
 	s.rule, err = parseRule(f[6])
 	return s, f[0], err
-}
-
-func add(topic bool, s *Setting) {
-	all, described, byName := &allBrokers, &brokerSettings, brokerByName
-	if topic {
-		all, described, byName = &allTopics, &topicSettings, topicByName
-	}
-	byName[s.Name] = s
-	*all = append(*all, s)
-	if !s.Internal {
-		*described = append(*described, s)
-	}
 }
 
 func kindOf(name string) Kind {
@@ -178,20 +159,6 @@ func kindOf(name string) Kind {
 	}
 	return Unknown
 }
-
-// Topics lists the settings that a topic can have, in Kafka's order, without
-// internal ones; the list is not the caller's.
-func Topics() []*Setting { return topicSettings }
-
-// Brokers lists the settings that a broker can have: Kafka's in its order, then
-// ours, without internal ones; the list is not the caller's.
-func Brokers() []*Setting { return brokerSettings }
-
-// Topic finds a topic setting, or nil.
-func Topic(name string) *Setting { return topicByName[name] }
-
-// Broker finds a broker setting, or nil.
-func Broker(name string) *Setting { return brokerByName[name] }
 
 // SplitList is the elements of a list setting's value.
 func SplitList(value string) (parts []string) {

@@ -31,7 +31,7 @@ func (c *Controller) IncrementalAlterConfigs(req *kmsg.IncrementalAlterConfigsRe
 	for i := range req.Resources {
 		asked := &req.Resources[i]
 		answer := kmsg.IncrementalAlterConfigsResponseResource{ResourceType: asked.ResourceType, ResourceName: asked.ResourceName}
-		refusal := refuse(protocol.INVALID_REQUEST, "Each resource must appear at most once.")
+		refusal := resourceTwice
 		var changed []Record
 		if count[resourceOf(asked)] == 1 {
 			changed, refusal = c.alterResource(asked)
@@ -68,7 +68,7 @@ func resourceOf(asked *alteredResource) Resource {
 // the request's form, the values, the resource.
 func (c *Controller) alterResource(asked *alteredResource) ([]Record, *Refusal) {
 	res := resourceOf(asked)
-	if r := checkAlterations(asked.Configs); r != nil {
+	if r := CheckAlterations(asked.Configs); r != nil {
 		return nil, r
 	}
 	if r := c.checkResource(res); r != nil {
@@ -92,7 +92,9 @@ func (c *Controller) alterResource(asked *alteredResource) ([]Record, *Refusal) 
 	return records, nil
 }
 
-func checkAlterations(configs []alteredConfig) *Refusal {
+// CheckAlterations refuses what no kind of resource can have: a value that is
+// missing, a name that stands there twice.
+func CheckAlterations(configs []alteredConfig) *Refusal {
 	var null []string
 	names := map[string]bool{}
 	duplicate := false
@@ -131,9 +133,7 @@ func (c *Controller) checkResource(res Resource) *Refusal {
 		if res.Name == "" {
 			return refuse(protocol.INVALID_REQUEST, "Subscription name can't be empty")
 		}
-	case ResourceBrokerLogger:
-		return refuse(protocol.INVALID_REQUEST, "This broker has no loggers to configure.")
-	default:
+	default: // loggers too: their levels are not kept
 		return refuse(protocol.INVALID_REQUEST, "Unknown resource type %d", res.Type)
 	}
 	return nil
@@ -218,6 +218,9 @@ func (c *Controller) alteredValue(res Resource, asked *alteredConfig, old *strin
 		op := "APPEND"
 		if asked.Op == kmsg.IncrementalAlterConfigOpSubtract {
 			op = "SUBTRACT"
+		}
+		if res.Type == ResourceBroker {
+			return nil, refuse(protocol.INVALID_CONFIG, "Config value %s is not allowed for config key: %s", strings.ToLower(op), asked.Name)
 		}
 		return nil, refuse(protocol.INVALID_CONFIG, "Can't %s to key %s because its type is not LIST.", op, asked.Name)
 	}

@@ -288,6 +288,16 @@ func (im *Image) Config(res Resource, name string) (value string, ok bool) {
 	return "", false
 }
 
+// ConfiguredNames lists the resources of a type that have dynamic configs. Unlike
+// other lookups it allocates.
+func (im *Image) ConfiguredNames(kind ResourceType) (names []string) {
+	i, _ := im.searchConfigs(Resource{Type: kind})
+	for ; i < len(im.configs) && im.configs[i].Type == kind; i++ {
+		names = append(names, im.configs[i].Name)
+	}
+	return names
+}
+
 func (im *Image) searchConfigs(res Resource) (int, bool) {
 	return slices.BinarySearchFunc(im.configs, res, func(c resourceConfigs, r Resource) int {
 		return cmp.Or(cmp.Compare(c.Type, r.Type), strings.Compare(c.Name, r.Name))

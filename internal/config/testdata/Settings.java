@@ -1,8 +1,10 @@
 import java.util.*;
 import org.apache.kafka.common.config.ConfigDef;
+import org.apache.kafka.coordinator.group.GroupConfig;
 import org.apache.kafka.server.config.AbstractKafkaConfig;
 import org.apache.kafka.server.config.DynamicBrokerConfig;
 import org.apache.kafka.server.config.ServerTopicConfigSynonyms;
+import org.apache.kafka.server.metrics.ClientMetricsConfigs;
 import org.apache.kafka.storage.internals.log.LogConfig;
 
 /**
@@ -22,6 +24,8 @@ public class Settings {
         Map<String, ConfigDef> scopes = new LinkedHashMap<>();
         scopes.put("topic", LogConfig.configDefCopy());
         scopes.put("broker", AbstractKafkaConfig.CONFIG_DEF);
+        scopes.put("group", GroupConfig.CONFIG_DEF);
+        scopes.put("client-metrics", ClientMetricsConfigs.configDef());
         return scopes;
     }
 
@@ -43,7 +47,7 @@ public class Settings {
     static String flags(String scope, ConfigDef.ConfigKey key) throws Exception {
         String mode = DynamicBrokerConfig.dynamicConfigUpdateModes().getOrDefault(key.name, "read-only").substring(0, 1);
         if (mode.equals("p")) mode = "b";
-        if (scope.equals("topic")) mode = "-";
+        if (!scope.equals("broker")) mode = "-";
         return mode + (key.type == ConfigDef.Type.PASSWORD ? "s" : "-") + (key.internalConfig ? "i" : "-");
     }
 
@@ -54,7 +58,9 @@ public class Settings {
                 String factor = name.endsWith(".ms") ? s.converter().apply("1") : "1";
                 all.add(factor.equals("1") ? s.name() : s.name() + ":" + factor);
             }
-        } else {
+        } else if (scope.equals("group")) {
+            GroupConfig.ALL_GROUP_CONFIG_SYNONYMS.getOrDefault(name, Optional.empty()).ifPresent(all::add);
+        } else if (scope.equals("broker")) {
             for (String s : DynamicBrokerConfig.brokerConfigSynonyms(name, false)) all.add(s);
             if (all.equals(List.of(name))) all.clear();
         }
@@ -81,6 +87,8 @@ public class Settings {
                 return "-";
             case "LambdaValidator":
                 return "1..9|-1";
+            case "Validator": // of one setting, share.auto.offset.reset
+                return "autooffsetreset";
             default:
                 return kind.replaceAll("Validator$", "").replaceAll("^ControllerQuorum", "").toLowerCase();
         }
