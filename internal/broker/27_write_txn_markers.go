@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// WriteTxnMarkers (27), versions 1 and 2: markers by hand. Coordinators here write theirs without it; tools use it to end
+// WriteTxnMarkers (27), versions 1-2: markers by hand. Coordinators here write theirs without it; tools use it to end
 // a transaction that its coordinator does not know any more (kafka-transactions abort).
 //
 // Departures from Kafka: a partition that is named twice for a producer gets two markers.

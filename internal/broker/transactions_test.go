@@ -117,8 +117,8 @@ func (c *txnClient) end(commit bool) {
 	}
 }
 
-// committed is a fetch with isolation level read_committed: its answer, and the values that a consumer would be shown.
-func (w *wire) committed(version int16, topic string, partition int32, offset int64, waitMillis int32) (*kmsg.FetchResponseTopicPartition, []string) {
+// fetchCommitted is a fetch with isolation level read_committed: its answer, and the values that a consumer would be shown.
+func (w *wire) fetchCommitted(version int16, topic string, partition int32, offset int64, waitMillis int32) (*kmsg.FetchResponseTopicPartition, []string) {
 	w.t.Helper()
 	req := fetchRequest(topic, partition, offset, waitMillis)
 	req.IsolationLevel = 1
@@ -193,20 +193,20 @@ func TestTransactions(t *testing.T) {
 					c.produce("t", p, "c1")
 					c.produce("t", p, "c2", "c3")
 				}
-				resp, values := w.committed(12, "t", 1, 0, 0)
+				resp, values := w.fetchCommitted(12, "t", 1, 0, 0)
 				if len(values) != 0 || resp.LastStableOffset != 2 || resp.HighWatermark != 7 {
 					t.Errorf("while a transaction is open: %q, last stable %d of %d", values, resp.LastStableOffset, resp.HighWatermark)
 				}
 				other.end(true)
 				for p := range int32(4) {
-					resp, values := w.committed(12, "t", p, 0, 0)
+					resp, values := w.fetchCommitted(12, "t", p, 0, 0)
 					if fmt.Sprint(values) != "[open]" || len(resp.AbortedTransactions) != 1 {
 						t.Errorf("before the commit: %q of %+v", values, resp)
 					}
 				}
 				c.end(true)
 				for p := range int32(4) {
-					resp, values := w.committed(12, "t", p, 0, 0)
+					resp, values := w.fetchCommitted(12, "t", p, 0, 0)
 					if fmt.Sprint(values) != "[open c1 c2 c3]" || resp.LastStableOffset != resp.HighWatermark {
 						t.Errorf("in the end: %q, last stable %d of %d", values, resp.LastStableOffset, resp.HighWatermark)
 					}
