@@ -281,10 +281,10 @@ func (c *Coordinator) consumerDescribe(r *Request, req *kmsg.ConsumerGroupDescri
 			newest = g
 		}
 		switch {
-		case g == nil:
+		case g == nil && c.shares.byID[id] == nil:
 			refused := refusef(protocol.GROUP_ID_NOT_FOUND, "Group %s not found.", id)
 			d.ErrorCode, d.ErrorMessage = int16(refused.code), refused.text()
-		case g.consumer == nil:
+		case g == nil || g.consumer == nil:
 			refused := refusef(protocol.GROUP_ID_NOT_FOUND, "Group %s is not a consumer group.", id)
 			d.ErrorCode, d.ErrorMessage = int16(refused.code), refused.text()
 		default:

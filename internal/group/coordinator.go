@@ -77,6 +77,10 @@ type Ready struct {
 
 	// DeadlineMillis is when Tick is to be called at the latest; 0: no need.
 	DeadlineMillis int64
+	// Errands is what is to be done with the kept states of share-partitions; each is
+	// reported by ErrandDone. Left are members that have left share groups.
+	Errands []ShareErrand
+	Left    []ShareMember
 	// More: there is work (Work) or there are responses beyond the limit; come back
 	// soon, after others have had their turn.
 	More bool
@@ -97,6 +101,7 @@ type Coordinator struct {
 	sorted   []*group // by id
 	position int64    // the place in the log of the next record: orders offsets against each other
 	txns     transactions
+	shares   shareGroups
 
 	timers timers
 	jobs   jobs
@@ -125,6 +130,7 @@ func New(o Options) *Coordinator {
 		newTopic: -1,
 	}
 	c.txns.init()
+	c.shares.byID = map[string]*shareGroup{}
 	c.out.init()
 	c.expiry.fire = (*Coordinator).startExpiry
 	return c
@@ -210,6 +216,9 @@ func (c *Coordinator) Step(nowMillis int64, r Request) {
 		c.respond(nil, &r, refusedResponse(r.Body, code))
 		return
 	}
+	if c.stepShare(&r) {
+		return
+	}
 	switch body := r.Body.(type) {
 	case *kmsg.JoinGroupRequest:
 		c.joinGroup(&r, body)
@@ -283,6 +292,8 @@ func (c *Coordinator) Loaded(nowMillis int64) {
 	c.phase = active
 	c.newTopic = c.topics.Version()
 	c.jobs.add(&wakeUp{})
+	c.jobs.add(&wakeShares{})
+	c.shares.left = nil // those who left before
 	c.timers.arm(&c.expiry, c.now+c.settings.OffsetsRetentionCheckMillis)
 }
 

@@ -18,7 +18,11 @@ func (c *Coordinator) describeGroups(r *Request, req *kmsg.DescribeGroupsRequest
 		if g != nil && (newest == nil || g.batch > newest.batch) {
 			newest = g
 		}
-		resp.Groups = append(resp.Groups, describeClassic(id, g, req.Version))
+		d := describeClassic(id, g, req.Version)
+		if c.shares.byID[id] != nil && d.ErrorMessage != nil {
+			*d.ErrorMessage = "Group " + id + " is not a classic group."
+		}
+		resp.Groups = append(resp.Groups, d)
 	}
 	c.respond(newest, r, resp)
 }
@@ -70,6 +74,7 @@ func (c *Coordinator) listGroups(r *Request, req *kmsg.ListGroupsRequest) {
 			resp.Groups = append(resp.Groups, listed)
 		}
 	}
+	c.listShares(resp, req)
 	c.enqueue(nil, waiting{token: r.Token, batch: c.out.seq, body: resp})
 }
 

@@ -52,6 +52,18 @@ func refusedResponse(req kmsg.Request, code protocol.ErrorCode) kmsg.Response {
 		for _, id := range req.Groups {
 			resp.(*kmsg.DeleteGroupsResponse).Groups = append(resp.(*kmsg.DeleteGroupsResponse).Groups, kmsg.DeleteGroupsResponseGroup{Group: id})
 		}
+	case *kmsg.ShareGroupDescribeRequest:
+		for _, id := range req.GroupIDs {
+			answer := kmsg.NewShareGroupDescribeResponseGroup()
+			answer.GroupID = id
+			resp.(*kmsg.ShareGroupDescribeResponse).Groups = append(resp.(*kmsg.ShareGroupDescribeResponse).Groups, answer)
+		}
+	case *kmsg.DescribeShareGroupOffsetsRequest:
+		for _, g := range req.Groups {
+			answer := kmsg.NewDescribeShareGroupOffsetsResponseGroup()
+			answer.GroupID = g.GroupID
+			resp.(*kmsg.DescribeShareGroupOffsetsResponse).Groups = append(resp.(*kmsg.DescribeShareGroupOffsetsResponse).Groups, answer)
+		}
 	case *kmsg.HeartbeatRequest:
 		if code == protocol.COORDINATOR_LOAD_IN_PROGRESS {
 			return resp // as Kafka: who still has a session keeps it, blindly
@@ -137,6 +149,24 @@ func refuse(resp kmsg.Response, code protocol.ErrorCode) {
 			r.Groups[i] = kmsg.NewConsumerGroupDescribeResponseGroup()
 			r.Groups[i].Group, r.Groups[i].ErrorCode = id, e
 		}
+	case *kmsg.ShareGroupHeartbeatResponse:
+		version := r.Version
+		*r = kmsg.NewShareGroupHeartbeatResponse()
+		r.Version, r.ErrorCode = version, e
+	case *kmsg.ShareGroupDescribeResponse:
+		for i := range r.Groups {
+			id := r.Groups[i].GroupID
+			r.Groups[i] = kmsg.NewShareGroupDescribeResponseGroup()
+			r.Groups[i].GroupID, r.Groups[i].ErrorCode = id, e
+		}
+	case *kmsg.DescribeShareGroupOffsetsResponse:
+		for i := range r.Groups {
+			r.Groups[i].ErrorCode, r.Groups[i].Topics = e, nil
+		}
+	case *kmsg.AlterShareGroupOffsetsResponse:
+		r.ErrorCode, r.Topics = e, nil
+	case *kmsg.DeleteShareGroupOffsetsResponse:
+		r.ErrorCode, r.Topics = e, nil
 	case *kmsg.DescribeGroupsResponse:
 		for i := range r.Groups {
 			id := r.Groups[i].Group

@@ -113,6 +113,7 @@ func (c *Coordinator) TopicsChanged(nowMillis int64, created, changed []string, 
 	}
 	if len(deleted) > 0 {
 		c.jobs.add(&forget{topics: append([]Topic{}, deleted...)})
+		c.jobs.add(&forgetShares{topics: append([]Topic{}, deleted...)})
 	}
 }
 

@@ -105,21 +105,27 @@ func (c *Coordinator) deleteGroups(r *Request, req *kmsg.DeleteGroupsRequest) {
 	resp.Version = req.Version
 	var newest *group
 	for _, id := range req.Groups {
-		g := c.find(id)
-		code := protocol.NONE
-		switch {
-		case g == nil:
-			code = protocol.GROUP_ID_NOT_FOUND
-		case !g.empty():
-			code = protocol.NON_EMPTY_GROUP
-		case !c.deleteGroup(g):
-			code = protocol.UNKNOWN_SERVER_ERROR
-		default:
+		code, g := c.deleteNamed(id)
+		if g != nil {
 			newest = g
 		}
 		resp.Groups = append(resp.Groups, kmsg.DeleteGroupsResponseGroup{Group: id, ErrorCode: int16(code)})
 	}
 	c.respond(newest, r, resp)
+}
+
+// deleteNamed deletes a group, which is the one that has been deleted, or nil.
+func (c *Coordinator) deleteNamed(id string) (protocol.ErrorCode, *group) {
+	g := c.find(id)
+	switch {
+	case g == nil:
+		return protocol.GROUP_ID_NOT_FOUND, nil
+	case !g.empty():
+		return protocol.NON_EMPTY_GROUP, nil
+	case !c.deleteGroup(g):
+		return protocol.UNKNOWN_SERVER_ERROR, nil
+	}
+	return protocol.NONE, g
 }
 
 // deleteGroup writes that an empty group and its offsets are gone. The offsets

@@ -215,6 +215,7 @@ func (c *Coordinator) Ready(max int) Ready {
 	o.ready = o.ready[:rest]
 	return Ready{
 		Batches: o.batches, Responses: o.answers,
+		Errands: c.shares.takeErrands(), Left: c.shares.takeLeft(),
 		DeadlineMillis: c.deadline(), More: rest > 0 || c.phase == active && c.jobs.any(),
 	}
 }
@@ -334,6 +335,7 @@ func appendError(code protocol.ErrorCode) protocol.ErrorCode {
 
 // answerAllWaiting tells everyone who waits for a rebalance or an assignment.
 func (c *Coordinator) answerAllWaiting(code protocol.ErrorCode) {
+	c.answerWaitingShares(code)
 	for _, g := range c.sorted {
 		if g.classic != nil {
 			for m := range g.classic.members.all() {

@@ -23,7 +23,7 @@ import (
 type RecordType int16
 
 // The record types that this package reads and writes. Types that are not here
-// (share and streams groups) belong to others and are passed over.
+// (streams groups) belong to others and are passed over.
 const (
 	TypeLegacyOffsetCommit       RecordType = 0
 	TypeOffsetCommit             RecordType = 1
@@ -34,6 +34,12 @@ const (
 	TypeConsumerTarget           RecordType = 6  // the target assignment's epoch
 	TypeConsumerTargetMember     RecordType = 7  // a member's part of it
 	TypeConsumerMemberAssignment RecordType = 8  // what a member has, and must give up
+	TypeShareMember              RecordType = 10 // the same of share groups
+	TypeShareGroup               RecordType = 11
+	TypeShareTarget              RecordType = 12
+	TypeShareTargetMember        RecordType = 13
+	TypeShareMemberAssignment    RecordType = 14
+	TypeShareStatePartitions     RecordType = 15 // which partitions a share group has states of
 	TypeConsumerRegex            RecordType = 16 // what topics a regular expression means
 )
 
@@ -92,6 +98,18 @@ func typeOf(t RecordType) (rt recordType, ok bool) {
 		return recordType{"ConsumerGroupTargetAssignmentMember", true, false, 0, 0, func() Value { return &ConsumerGroupTargetAssignmentMemberValue{} }}, true
 	case TypeConsumerMemberAssignment:
 		return recordType{"ConsumerGroupCurrentMemberAssignment", true, false, 0, 0, func() Value { return &ConsumerGroupCurrentMemberAssignmentValue{} }}, true
+	case TypeShareMember:
+		return recordType{"ShareGroupMemberMetadata", true, false, 0, 0, func() Value { return &ShareGroupMemberMetadataValue{} }}, true
+	case TypeShareGroup:
+		return recordType{"ShareGroupMetadata", false, false, 0, 0, func() Value { return &ShareGroupMetadataValue{} }}, true
+	case TypeShareTarget:
+		return recordType{"ShareGroupTargetAssignmentMetadata", false, false, 0, 0, func() Value { return &ConsumerGroupTargetAssignmentMetadataValue{} }}, true
+	case TypeShareTargetMember:
+		return recordType{"ShareGroupTargetAssignmentMember", true, false, 0, 0, func() Value { return &ConsumerGroupTargetAssignmentMemberValue{} }}, true
+	case TypeShareMemberAssignment:
+		return recordType{"ShareGroupCurrentMemberAssignment", true, false, 0, 0, func() Value { return &ShareGroupCurrentMemberAssignmentValue{} }}, true
+	case TypeShareStatePartitions:
+		return recordType{"ShareGroupStatePartitionMetadata", false, false, 0, 0, func() Value { return &ShareGroupStatePartitionMetadataValue{} }}, true
 	case TypeConsumerRegex:
 		return recordType{"ConsumerGroupRegularExpression", true, false, 0, 0, func() Value { return &ConsumerGroupRegularExpressionValue{} }}, true
 	}

@@ -147,7 +147,7 @@ func TestOldVersions(t *testing.T) {
 func TestUnknownRecords(t *testing.T) {
 	c := New(Options{Settings: DefaultSettings(), Topics: newFakeTopics()})
 	for _, r := range []RawRecord{
-		{[]byte{0, 11, 0, 1, 'g'}, []byte{0, 0, 0}},                                       // a share group's
+		{[]byte{0, 17, 0, 1, 'g'}, []byte{0, 0, 0}},                                       // a streams group's
 		{AppendKey(nil, Key{Type: TypeConsumerGroup, Group: "g"}), []byte{0, 9, 1, 2, 3}}, // a newer version
 		{AppendKey(nil, Key{Type: TypeGroupMetadata, Group: "g"}), []byte{0x7f, 0xff}},    // likewise
 		{[]byte{0x7f, 0xff}, nil}, // a newer type

@@ -49,6 +49,8 @@ func (c *Coordinator) replay(k Key, v Value, producerID, position int64) {
 			c.applyClassic(g, v)
 		}
 		c.sweep(g)
+	case TypeShareMember, TypeShareGroup, TypeShareTarget, TypeShareTargetMember, TypeShareMemberAssignment, TypeShareStatePartitions:
+		c.applyShare(k, v)
 	default:
 		c.applyConsumer(k, v)
 	}

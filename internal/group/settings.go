@@ -41,6 +41,12 @@ type Settings struct {
 	ConsumerAssignmentIntervalMillis   int32           // group.consumer.assignment.interval.ms
 	ConsumerRegexRefreshIntervalMillis int32           // group.consumer.regex.refresh.interval.ms
 
+	ShareSessionTimeoutMillis    int32 // group.share.session.timeout.ms
+	ShareHeartbeatIntervalMillis int32 // group.share.heartbeat.interval.ms
+	ShareMaxSize                 int32 // group.share.max.size
+	ShareAssignmentMillis        int32 // group.share.assignment.interval.ms
+	ShareInitializeRetryMillis   int32 // group.share.initialize.retry.interval.ms
+
 	// Group gives a group's own settings where it has any (ConfigResource GROUP);
 	// nil: no group has.
 	Group func(groupID string) (GroupSettings, bool)
@@ -51,6 +57,9 @@ type GroupSettings struct {
 	ConsumerSessionTimeoutMillis     int32 // consumer.session.timeout.ms
 	ConsumerHeartbeatIntervalMillis  int32 // consumer.heartbeat.interval.ms
 	ConsumerAssignmentIntervalMillis int32 // consumer.assignment.interval.ms
+	ShareSessionTimeoutMillis        int32 // share.session.timeout.ms
+	ShareHeartbeatIntervalMillis     int32 // share.heartbeat.interval.ms
+	ShareAssignmentMillis            int32 // share.assignment.interval.ms
 }
 
 // DefaultSettings are those of Apache Kafka 4.3.
@@ -71,6 +80,11 @@ func DefaultSettings() Settings {
 		ConsumerMigrationPolicy:            MigrationBidirectional,
 		ConsumerAssignmentIntervalMillis:   1_000,
 		ConsumerRegexRefreshIntervalMillis: 600_000,
+		ShareSessionTimeoutMillis:          45_000,
+		ShareHeartbeatIntervalMillis:       5_000,
+		ShareMaxSize:                       200,
+		ShareAssignmentMillis:              1_000,
+		ShareInitializeRetryMillis:         30_000,
 	}
 }
 
@@ -100,4 +114,12 @@ func (c *Coordinator) groupSettings(groupID string) (GroupSettings, bool) {
 		return GroupSettings{}, false
 	}
 	return c.settings.Group(groupID)
+}
+
+// shareMillis is one of a share group's intervals: its own, or else that for all.
+func (c *Coordinator) shareMillis(groupID string, own func(*GroupSettings) int32, all int32) int64 {
+	if s, ok := c.groupSettings(groupID); ok && own(&s) > 0 {
+		return int64(own(&s))
+	}
+	return int64(all)
 }
