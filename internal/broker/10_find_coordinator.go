@@ -66,12 +66,25 @@ func (s *Shard) foundCoordinator(req *kmsg.FindCoordinatorRequest, code func(key
 func (s *Shard) foundOne(key string, code protocol.ErrorCode) kmsg.FindCoordinatorResponseCoordinator {
 	out := kmsg.NewFindCoordinatorResponseCoordinator()
 	out.Key, out.NodeID, out.Port = key, -1, -1
+	out.ErrorMessage = kmsg.StringPtr(explainCoordinator(code))
 	if code != protocol.NONE {
 		out.ErrorCode = int16(code)
 		return out
 	}
 	out.NodeID, out.Host, out.Port = s.broker.nodeID, s.broker.advertisedHost, s.broker.advertisedPort
 	return out
+}
+
+// explainCoordinator is Kafka's text for an error; it has one for none, too.
+func explainCoordinator(code protocol.ErrorCode) string {
+	switch code {
+	case protocol.INVALID_REQUEST:
+		return "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. " +
+			"See the broker logs for more details."
+	case protocol.COORDINATOR_NOT_AVAILABLE:
+		return "The coordinator is not available."
+	}
+	return code.String()
 }
 
 // validShareKey says whether a key is group:topic id:partition, as

@@ -16,13 +16,17 @@ type normaliser struct {
 	sessions  map[int32]string
 	texts     bool            // error messages are compared word for word
 	skipped   map[string]bool // fields that a script does not compare
+	members   map[string]string
 }
 
 func newNormaliser(addr string) *normaliser {
 	_, p, _ := net.SplitHostPort(addr)
 	port, _ := strconv.Atoi(p)
-	return &normaliser{port: port, ids: map[[16]byte]string{{}: "zero"}, producers: map[int64]string{-1: "none"}, sessions: map[int32]string{0: "none"}}
+	return &normaliser{port: port, ids: map[[16]byte]string{{}: "zero"}, producers: map[int64]string{-1: "none"}, sessions: map[int32]string{0: "none"},
+		members: map[string]string{"": "", "nobody": "nobody"}}
 }
+
+func (n *normaliser) member(id string) { name(n.members, id, "member") }
 
 func (n *normaliser) id(id [16]byte, name string) { n.ids[id] = name }
 
@@ -43,6 +47,8 @@ var drawn = map[string]func(n *normaliser, v reflect.Value) any{
 	"FeaturesEpoch":          func(n *normaliser, v reflect.Value) any { return "an epoch" },
 	"FinalizedFeaturesEpoch": func(n *normaliser, v reflect.Value) any { return "an epoch" },
 	"ThrottleMillis":         func(n *normaliser, v reflect.Value) any { return "not compared" },
+	"MemberID":               func(n *normaliser, v reflect.Value) any { return n.memberName(v) },
+	"LeaderID":               func(n *normaliser, v reflect.Value) any { return n.memberName(v) },
 	"Version":                func(n *normaliser, v reflect.Value) any { return v.Int() },
 	"Dir":                    func(n *normaliser, v reflect.Value) any { return "the data directory" },
 	"ReplicaDirectoryID":     func(n *normaliser, v reflect.Value) any { return "a directory's id" },
@@ -58,6 +64,20 @@ func (n *normaliser) named(v reflect.Value) any {
 	var id [16]byte
 	reflect.Copy(reflect.ValueOf(&id).Elem(), v)
 	return name(n.ids, id, "id")
+}
+
+// memberName is a member's id, which may be null.
+func (n *normaliser) memberName(v reflect.Value) any {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil
+		}
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.String {
+		return v.Interface() // of a broker
+	}
+	return name(n.members, v.String(), "member")
 }
 
 func name[K comparable](known map[K]string, k K, what string) string {
@@ -86,7 +106,7 @@ func present(v reflect.Value) any {
 }
 
 // Lists whose order means nothing are compared sorted by these fields.
-var unordered = map[string]string{"Configs": "Name", "ApiKeys": "ApiKey", "SupportedFeatures": "Name", "FinalizedFeatures": "Name", "Topics": "Topic", "ConfigSynonyms": ""}
+var unordered = map[string]string{"Configs": "Name", "ApiKeys": "ApiKey", "SupportedFeatures": "Name", "FinalizedFeatures": "Name", "Topics": "Topic", "Groups": "Group", "Members": "MemberID", "ConfigSynonyms": ""}
 
 func (n *normaliser) value(v any) any { return n.reflect(reflect.ValueOf(v), "") }
 

@@ -58,11 +58,23 @@ var departures = []struct{ pattern, reason string }{
 }
 
 // served are the APIs of this landing. Their version ranges must be Apache's; others may be missing.
-var served = []int16{0, 1, 2, 3, 18, 19, 20, 22, 23, 32, 33, 37, 44, 48, 49, 60, 74, 75}
+var served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 32, 33, 37, 42, 44, 47, 48, 49, 60, 68, 69, 74, 75}
 
 func oracleScripts() map[string]func(*script) {
 	return map[string]func(*script){
 		"00-produce":                   scriptProduce,
+		"08-offset-commit":             scriptOffsetCommit,
+		"09-offset-fetch":              scriptOffsetFetch,
+		"10-find-coordinator":          scriptFindCoordinator,
+		"11-join-group":                scriptJoinGroup,
+		"12-heartbeat":                 scriptHeartbeat,
+		"13-leave-group":               scriptLeaveGroup,
+		"14-sync-group":                scriptSyncGroup,
+		"15-describe-groups":           scriptDescribeGroups,
+		"16-list-groups":               scriptListGroups,
+		"42-delete-groups":             scriptDeleteGroups,
+		"47-offset-delete":             scriptOffsetDelete,
+		"68-consumer-groups":           scriptConsumerGroups,
 		"01-fetch":                     scriptFetch,
 		"02-list-offsets":              scriptListOffsets,
 		"03-metadata":                  scriptMetadata,
@@ -85,7 +97,7 @@ func oracleScripts() map[string]func(*script) {
 
 // TestOracle runs every script against the broker and compares with Apache's recorded answers.
 func TestOracle(t *testing.T) {
-	b := harness.StartT(t, harness.Options{Set: []string{"node.id=1"}})
+	b := harness.StartT(t, harness.Options{Set: []string{"node.id=1", "group.initial.rebalance.delay.ms=0"}})
 	scripts := oracleScripts()
 	maps.Copy(scripts, adminScripts())
 	var names []string

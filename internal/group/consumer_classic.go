@@ -281,6 +281,8 @@ func (c *Coordinator) consumerDescribe(r *Request, req *kmsg.ConsumerGroupDescri
 			newest = g
 		}
 		switch {
+		case id == "":
+			d.ErrorCode = int16(protocol.INVALID_GROUP_ID)
 		case g == nil && c.shares.byID[id] == nil:
 			refused := refusef(protocol.GROUP_ID_NOT_FOUND, "Group %s not found.", id)
 			d.ErrorCode, d.ErrorMessage = int16(refused.code), refused.text()

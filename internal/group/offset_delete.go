@@ -1,6 +1,8 @@
 package group
 
 import (
+	"slices"
+
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -41,6 +43,7 @@ func (c *Coordinator) offsetDelete(r *Request, req *kmsg.OffsetDeleteRequest) {
 				records = append(records, Record{Key: offsetKey(g, t.Topic, p.Partition)})
 			}
 		}
+		unknownFirst(answer.Partitions)
 		resp.Topics = append(resp.Topics, answer)
 	}
 	if !c.append(g, records...) {
@@ -51,6 +54,17 @@ func (c *Coordinator) offsetDelete(r *Request, req *kmsg.OffsetDeleteRequest) {
 	c.applyTombstones(g, records)
 	c.sweep(g)
 	c.respond(g, r, resp)
+}
+
+// unknownFirst puts partitions that there are not first, as Kafka does.
+func unknownFirst(answers []kmsg.OffsetDeleteResponseTopicPartition) {
+	known := func(p *kmsg.OffsetDeleteResponseTopicPartition) int {
+		if p.ErrorCode == int16(protocol.UNKNOWN_TOPIC_OR_PARTITION) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(answers, func(a, b kmsg.OffsetDeleteResponseTopicPartition) int { return known(&a) - known(&b) })
 }
 
 func (c *Coordinator) deletable(g *group, topic string) protocol.ErrorCode {
