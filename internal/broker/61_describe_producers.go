@@ -30,7 +30,12 @@ func (s *Shard) serveDescribeProducers(c *call) {
 			a := &rt.Partitions[i]
 			a.Default()
 			a.Partition = p
-			if topic == nil || p < 0 || int(p) >= topic.partitions {
+			switch {
+			case topic == nil:
+				refuseProducers(a, protocol.UNKNOWN_TOPIC_OR_PARTITION)
+				a.ErrorMessage = kmsg.StringPtr("This server does not host this topic-partition.")
+				continue
+			case p < 0 || int(p) >= topic.partitions:
 				refuseProducers(a, protocol.UNKNOWN_TOPIC_OR_PARTITION)
 				continue
 			}

@@ -37,9 +37,13 @@ func (op *produceOp) refuseTransactions() {
 			producer = id
 		}
 	}
+	if code == protocol.NONE {
+		return
+	}
 	for i := range op.parts {
-		if code != protocol.NONE {
-			op.parts[i].result.Code = code
+		r := &op.parts[i].result
+		if r.Code = code; code == protocol.INVALID_PRODUCER_ID_MAPPING {
+			r.Message = "Transactional records contained more than one producer ID"
 		}
 	}
 }

@@ -43,6 +43,8 @@ var drawn = map[string]func(n *normaliser, v reflect.Value) any{
 	"ProducerID":             func(n *normaliser, v reflect.Value) any { return name(n.producers, v.Int(), "producer") },
 	"SessionID":              func(n *normaliser, v reflect.Value) any { return name(n.sessions, int32(v.Int()), "session") },
 	"ErrorMessage":           func(n *normaliser, v reflect.Value) any { return present(v) },
+	"LastTimestamp":          func(n *normaliser, v reflect.Value) any { return moment(v) },
+	"StartTimestamp":         func(n *normaliser, v reflect.Value) any { return moment(v) },
 	"StatusMessage":          func(n *normaliser, v reflect.Value) any { return present(v) },
 	"FeaturesEpoch":          func(n *normaliser, v reflect.Value) any { return "an epoch" },
 	"FinalizedFeaturesEpoch": func(n *normaliser, v reflect.Value) any { return "an epoch" },
@@ -98,6 +100,14 @@ func sign(n int64) any {
 	return "zero"
 }
 
+// moment is a time of the broker's clock, unless it is none or one that a script has set.
+func moment(v reflect.Value) any {
+	if t := v.Int(); t <= 1_700_000_100_000 {
+		return t
+	}
+	return "some time"
+}
+
 func present(v reflect.Value) any {
 	if v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil
@@ -106,7 +116,7 @@ func present(v reflect.Value) any {
 }
 
 // Lists whose order means nothing are compared sorted by these fields.
-var unordered = map[string]string{"Configs": "Name", "ApiKeys": "ApiKey", "SupportedFeatures": "Name", "FinalizedFeatures": "Name", "Topics": "Topic", "Groups": "Group", "Members": "MemberID", "ConfigSynonyms": ""}
+var unordered = map[string]string{"TransactionStates": "TransactionalID", "ActiveProducers": "ProducerID", "Configs": "Name", "ApiKeys": "ApiKey", "SupportedFeatures": "Name", "FinalizedFeatures": "Name", "Topics": "Topic", "Groups": "Group", "Members": "MemberID", "ConfigSynonyms": ""}
 
 func (n *normaliser) value(v any) any { return n.reflect(reflect.ValueOf(v), "") }
 

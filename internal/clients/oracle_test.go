@@ -53,12 +53,14 @@ var departures = []struct{ pattern, reason string }{
 	{`^32-config-resources one resource twice:`, "a resource that is named twice is answered once, so that no answer is a thousand times its request"},
 	{`^33-alter-configs one resource twice:`, "Apache never answers"},
 	{`^44-broker-settings too (many|few) (threads|cleaners):`, "there are no such threads here, and any number of them is accepted"},
+	{`^00-produce-transactional a control batch:`, "a client's control batch is refused before its transaction is looked at"},
+	{`^24-add-partitions-to-txn no partition: Topics is null`, "a topic without partitions is not named in the answer"},
 	{`^32-describe-configs .*\.Documentation is null`, "Kafka's texts about its settings are not carried"},
 	{`^03-metadata an auto-created topic, the first answer:`, "the topic is there with the first answer; Apache says UNKNOWN_TOPIC_OR_PARTITION until it is"},
 }
 
 // served are the APIs of this landing. Their version ranges must be Apache's; others may be missing.
-var served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 32, 33, 37, 42, 44, 47, 48, 49, 60, 68, 69, 74, 75}
+var served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 32, 33, 37, 42, 44, 47, 48, 49, 60, 61, 65, 66, 68, 69, 74, 75}
 
 func oracleScripts() map[string]func(*script) {
 	return map[string]func(*script){
@@ -82,6 +84,17 @@ func oracleScripts() map[string]func(*script) {
 		"19-create-topics":             scriptCreateTopics,
 		"20-delete-topics":             scriptDeleteTopics,
 		"22-init-producer-id":          scriptInitProducerID,
+		"22-init-transactional":        scriptInitTransactional,
+		"24-add-partitions-to-txn":     scriptAddPartitions,
+		"25-add-offsets-to-txn":        scriptAddOffsets,
+		"26-end-txn":                   scriptEndTxn,
+		"27-write-txn-markers":         scriptWriteTxnMarkers,
+		"28-txn-offset-commit":         scriptTxnOffsetCommit,
+		"61-describe-producers":        scriptDescribeProducers,
+		"65-describe-transactions":     scriptDescribeTransactions,
+		"66-list-transactions":         scriptListTransactions,
+		"00-produce-transactional":     scriptTransactionalProduce,
+		"01-fetch-committed":           scriptReadCommitted,
 		"23-offset-for-leader-epoch":   scriptOffsetForLeaderEpoch,
 		"32-describe-configs":          scriptDescribeConfigs,
 		"37-create-partitions":         scriptCreatePartitions,
