@@ -25,10 +25,11 @@ func (op *produceOp) refuseTransactions() {
 	code, producer := protocol.NONE, int64(-1)
 	for i := range op.parts {
 		p := &op.parts[i]
-		if p.result.Code != protocol.NONE || len(p.batch) < protocol.HeaderBytes || !p.batch.IsTransactional() {
-			continue
+		b, _, err := protocol.NextBatch(p.batch)
+		if p.result.Code != protocol.NONE || err != nil || !b.IsTransactional() {
+			continue // what is no batch is refused as such
 		}
-		switch id := p.batch.ProducerID(); {
+		switch id := b.ProducerID(); {
 		case op.decoded.TransactionalID == nil:
 			code = protocol.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 		case producer >= 0 && id != producer:
