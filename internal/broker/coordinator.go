@@ -198,7 +198,21 @@ func (c *coordinated) run() {
 	if r.more {
 		c.shard.coordinating.later(c)
 	}
+	if c.shard.broker.settings.SelfCheck {
+		c.check()
+	}
 	c.renew()
+}
+
+// checker is a machine that can look for contradictions in its own state.
+type checker interface{ check() error }
+
+func (c *coordinated) check() {
+	if m, ok := c.machine.(checker); ok && c.state == coordinatorServing {
+		if err := m.check(); err != nil {
+			c.shard.broker.log.Error("a coordinator contradicts itself", "topic", c.of.name, "partition", c.hosted.key.partition, "error", err)
+		}
+	}
 }
 
 // renew lets go of a machine that has failed, and of one that has resigned and

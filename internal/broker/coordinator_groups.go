@@ -51,6 +51,8 @@ func (m *groupMachine) step(r group.Request, answer func(kmsg.Response)) {
 	m.groups.Step(m.of.shard.coordinating.millis(), r)
 }
 
+func (m *groupMachine) check() error { return m.groups.Check() }
+
 func (m *groupMachine) ready(int64) machineReady {
 	r := m.groups.Ready(answersATurn)
 	out := machineReady{deadlineMillis: r.DeadlineMillis, more: r.More}

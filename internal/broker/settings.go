@@ -34,6 +34,9 @@ type Settings struct {
 	Pin       bool // each core's thread to a processor of its own
 	Limits    reactor.Limits
 	Rung      reactor.Rung // forces a rung of the fetch ladder, for tests
+	// SelfCheck has each coordinator look for contradictions in its own state whenever it has been looked at, in time
+	// that grows with its state: for tests. One is logged as an error.
+	SelfCheck bool
 
 	Writer       storage.Writer
 	MaxOpenFiles int // of all cores together

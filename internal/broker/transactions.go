@@ -62,6 +62,8 @@ func (m *txnMachine) tick(nowMillis int64) { m.coordinator.Tick(nowMillis) }
 // work implements machine.
 func (m *txnMachine) work(int64) {}
 
+func (m *txnMachine) check() error { return m.coordinator.Check() }
+
 // ready implements machine.
 func (m *txnMachine) ready(nowMillis int64) (out machineReady) {
 	if m.coordinator.HasReady() {

@@ -13,10 +13,11 @@ type Group struct {
 	name      string
 	given     map[turn]string // who was given a partition in an epoch
 	processed map[turn]string // and who has processed records of it
-	latest    int32           // the highest epoch that anyone was told
+	latest    int32           // the highest epoch in which anyone was given partitions
 	members   map[string]*membership
 	offsets   map[Partition]*progress
 	causes    int
+	highest   int32 // epoch that anyone was told
 }
 
 type turn struct {
@@ -62,18 +63,27 @@ func (g *Group) Alive(member string, until int64) {
 	m.until = max(m.until, until)
 }
 
-// Epoch: the member was told an epoch in answer to a request that was sent when
-// floor was Latest. Epochs of a group only grow, and so does each member's.
+// Joined: the member was told, in answer to a request that was sent when floor was
+// Latest, at which epoch it may be a member. An epoch in which anyone was given
+// partitions is in the log, so it is not given out again; a generation that ended
+// before that may be.
+func (g *Group) Joined(member string, epoch, floor int32) error {
+	if epoch < floor {
+		return fmt.Errorf("group %s: %s joins at epoch %d, the group was at %d", g.name, member, epoch, floor)
+	}
+	g.highest = max(g.highest, epoch)
+	return nil
+}
+
+// Epoch: the member of a consumer group was told its epoch, which only grows. floor
+// is as for Joined, 0 where the member may be behind the group.
 func (g *Group) Epoch(member string, epoch, floor int32) error {
 	m := g.member(member)
 	if epoch < m.epoch {
 		return fmt.Errorf("group %s: %s is told epoch %d after %d", g.name, member, epoch, m.epoch)
 	}
-	if epoch < floor {
-		return fmt.Errorf("group %s: %s joins at epoch %d, the group was at %d", g.name, member, epoch, floor)
-	}
 	m.epoch = epoch
-	return nil
+	return g.Joined(member, epoch, floor)
 }
 
 // Latest is the highest epoch in which anyone was given partitions.
@@ -85,7 +95,7 @@ func (g *Group) Latest() int32 { return g.latest }
 func (g *Group) Given(now int64, member string, epoch int32, partitions []Partition) error {
 	m := g.member(member)
 	m.epoch, m.has = max(m.epoch, epoch), slices.Clone(partitions)
-	g.latest = max(g.latest, epoch)
+	g.latest, g.highest = max(g.latest, epoch), max(g.highest, epoch)
 	for _, p := range partitions {
 		t := turn{p, epoch}
 		if other, ok := g.given[t]; ok && other != member {
@@ -215,12 +225,8 @@ func (g *Group) Cause() { g.causes++ }
 // Calm: there were not more rebalances than reasons for them, a reason being good
 // for two (one to go, one to come; cooperative members take a second step).
 func (g *Group) Calm() error {
-	highest := g.latest
-	for _, name := range g.names() {
-		highest = max(highest, g.members[name].epoch)
-	}
-	if bound := 2*g.causes + 2; int(highest) > bound {
-		return fmt.Errorf("group %s: epoch %d after %d reasons to rebalance", g.name, highest, g.causes)
+	if bound := 2*g.causes + 2; int(g.highest) > bound {
+		return fmt.Errorf("group %s: epoch %d after %d reasons to rebalance", g.name, g.highest, g.causes)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestGroupPromises(t *testing.T) {
 		{"an epoch goes back",
 			history{given(0, "m1", 3, a0), func(g *Group) error { return g.Epoch("m1", 2, 0) }}, "told epoch 2 after 3"},
 		{"a group goes back",
-			history{given(0, "m1", 3, a0), func(g *Group) error { return g.Epoch("m2", 1, 3) }}, "joins at epoch 1, the group was at 3"},
+			history{given(0, "m1", 3, a0), func(g *Group) error { return g.Joined("m2", 1, 3) }}, "joins at epoch 1, the group was at 3"},
 		{"a zombie's commit", history{commits(10, -1), commits(7, 10)}, "offset 7 of a-0 was committed, 10 was before"},
 		{"two commits cross", history{commits(10, -1), commits(7, -1)}, ""},
 		{"a commit is lost", history{commits(10, -1), fetches(-1, 10)}, "is told as -1, it was 10"},

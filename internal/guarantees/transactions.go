@@ -108,14 +108,10 @@ func (t *Transaction) Refused() {
 	}
 }
 
-// GivenUp: somebody else may end the transaction now: another producer with its id
-// was started, or its own is about to ask for a new epoch. Nobody will commit it.
-func (t *Transaction) GivenUp() {
-	t.ended = true
-	if t.fate == open {
-		t.fate = aborted
-	}
-}
+// GivenUp: from now on somebody else may end the transaction, by aborting it:
+// another producer with its id is about to start, or its own is to ask for a new
+// epoch.
+func (t *Transaction) GivenUp() { t.ended = true }
 
 // mustBeOpen: at nowNanos nobody can have ended the transaction yet.
 func (t *Transaction) mustBeOpen(nowNanos int64) bool {

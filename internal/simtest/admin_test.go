@@ -12,6 +12,8 @@ type topic struct {
 	id      [16]byte
 	durable bool
 	parts   []*history
+
+	transactional bool // written in transactions
 }
 
 // admin creates topics and looks whether those that exist still do.

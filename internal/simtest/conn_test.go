@@ -23,6 +23,7 @@ type call struct {
 	id   int32
 	req  kmsg.Request
 	done func(resp kmsg.Response)
+	lost func() // instead of done, when the connection is gone; may be nil
 	at   int64
 }
 
@@ -43,7 +44,18 @@ func (c *conn) send(req kmsg.Request, version int16, done func(resp kmsg.Respons
 	c.next++
 	c.Send(formatter.AppendRequest(nil, req, c.next))
 	if done != nil {
-		c.calls = append(c.calls, call{c.next, req, done, c.world.Now()})
+		c.calls = append(c.calls, call{id: c.next, req: req, done: done, at: c.world.Now()})
+	}
+}
+
+// lose tells those who wait for a response that none will come.
+func (c *conn) lose() {
+	calls := c.calls
+	c.calls = nil
+	for _, call := range calls {
+		if call.lost != nil {
+			call.lost()
+		}
 	}
 }
 

@@ -86,6 +86,7 @@ func (n *node) settings() (broker.Settings, error) {
 		return s, err
 	}
 	s.Topics = smallSegments{s.Topics, n.segment}
+	s.SelfCheck = true
 	s.MaxOpenFiles = 48 // descriptors are opened again and again
 	s.Limits = reactor.Limits{
 		SQEntries: 64, CQEntries: 128, MaxConnections: 64, MaxFrameBytes: 4 << 20, MaxPendingRequestsPerConn: 16,

@@ -35,6 +35,8 @@ type producer struct {
 	parts  []*producing
 	acks   int16
 	depth  int
+	pace   int64 // the longest pause before new batches, nanoseconds; 0: none
+	next   int64 // and when they are due
 }
 
 // producing is a producer's state for one partition.
@@ -145,6 +147,12 @@ func (p *producer) fill(part *producing) error {
 	}
 	if p.run.quiet || inFlight >= p.depth || p.run.rand.IntN(8) > 0 {
 		return nil
+	}
+	if p.pace > 0 {
+		if p.run.now() < p.next {
+			return nil
+		}
+		p.next = p.run.now() + p.run.rand.Int64N(p.pace)
 	}
 	b := &produced{sequence: part.sequence}
 	for range 1 + p.run.rand.IntN(4) {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"slipstream/internal/broker"
@@ -24,7 +22,9 @@ type run struct {
 	producers []*producer
 	consumers []*consumer
 	admin     *admin
+	*society  // nil in stories without groups and transactions
 
+	durable bool // everything is synced before it is acknowledged
 	quiet   bool // producers produce nothing new
 	lost    bool // a power cut took what was not synced
 	failure error
@@ -94,6 +94,11 @@ func (r *run) step() {
 	}
 	for _, c := range r.consumers {
 		if err := c.step(); err != nil {
+			r.fail(err)
+		}
+	}
+	if r.society != nil {
+		if err := r.society.step(); err != nil {
 			r.fail(err)
 		}
 	}
@@ -199,7 +204,7 @@ func (r *run) restart(lost bool) error {
 		}
 		w := r.node.world
 		w.Restart()
-		kill := r.rand.IntN(2) == 0
+		kill := r.rand.IntN(2) == 0 || r.society != nil && !r.durable
 		if r.rand.IntN(3) == 0 {
 			w.CrashAfter(1+r.rand.IntN(800), kill, sim.CutDrawn)
 		}
@@ -308,14 +313,7 @@ func oneSeed(t *testing.T, seed uint64) (hash uint64, r *run) {
 }
 
 func TestSeeds(t *testing.T) {
-	n := uint64(50)
-	if s, err := strconv.ParseUint(os.Getenv("SEEDS"), 10, 64); err == nil {
-		n = s
-	}
-	first := uint64(0)
-	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
-		first, n, traceLines = s, 1, 300_000
-	}
+	first, n := seedsWanted(50)
 	crashes := map[string]int{}
 	var ladder node
 	acked, read, lookups := 0, 0, 0

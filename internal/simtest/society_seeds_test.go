@@ -1,0 +1,204 @@
+package simtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"slipstream/internal/guarantees"
+	"slipstream/internal/sim"
+)
+
+// newSociety is a story with groups and transactions: what every seed has, and what
+// it draws.
+func newSociety(t *testing.T, seed uint64) *run {
+	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 77)), ids: map[int64]bool{}, crashes: map[string]int{}}
+	o := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines}
+	durable := r.rand.IntN(2) == 0
+	r.node = &node{
+		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 30_000 + r.rand.IntN(50_000),
+		sets: []string{
+			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
+			"offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
+			"group.min.session.timeout.ms=10", fmt.Sprint("group.initial.rebalance.delay.ms=", r.rand.IntN(100)),
+			fmt.Sprint("group.consumer.min.session.timeout.ms=", sessionNanos/1e6), fmt.Sprint("group.consumer.session.timeout.ms=", sessionNanos/1e6),
+			fmt.Sprint("group.consumer.min.heartbeat.interval.ms=", sessionNanos/5e6), fmt.Sprint("group.consumer.heartbeat.interval.ms=", sessionNanos/5e6),
+			fmt.Sprint("group.consumer.assignment.interval.ms=", r.rand.IntN(2)*r.rand.IntN(200)),
+		},
+	}
+	if durable {
+		r.node.sets = append(r.node.sets, "log.flush.interval.messages=1")
+	}
+	r.durable = durable
+	r.node.after = r.step
+	r.society = &society{run: r, truth: &truth{topics: map[string]*topic{}, txns: guarantees.NewTransactions()}}
+	for _, name := range []string{"orders", "events"} {
+		top := newTopic(name, 1+r.rand.IntN(4), durable)
+		r.topics = append(r.topics, top)
+		r.truth.topics[name] = top
+	}
+	r.admin = &admin{run: r, wanted: append([]*topic(nil), r.topics...)}
+	for i, top := range r.topics {
+		var all []int32
+		for p := range top.parts {
+			all = append(all, int32(p))
+		}
+		p := r.newProducer(fmt.Sprint("i", i), top, all...)
+		p.depth, p.pace = 2, 30e6
+		r.producers = append(r.producers, p)
+	}
+	for kind := range crewKinds {
+		if len(r.crews) < 2 || r.rand.IntN(2) == 0 {
+			r.crews = append(r.crews, r.newCrew(fmt.Sprint("group-", kind), kind, "orders", "events"))
+		}
+	}
+	return r
+}
+
+func (c *crew) reads(topic string) bool { return slices.Contains(c.topics, topic) }
+
+// societyRound is one life of the broker and its end. Only where every batch is
+// synced may the power be cut: elsewhere a cut takes what was promised.
+func (r *run) societyRound() error {
+	if err := r.live(200e6 + r.rand.Int64N(2000e6)); err != nil {
+		return err
+	}
+	w := r.node.world
+	switch n := r.rand.IntN(6); {
+	case n == 0:
+		return r.ended("stop", false, func() error { return r.stop(false) })
+	case n == 1:
+		return r.ended("stop, then a power cut", false, func() error { return r.stop(true) })
+	case n == 2 && r.durable:
+		return r.ended("power cut", true, func() error { w.PowerCut(sim.CutDrawn); return nil })
+	case n == 3 && r.durable:
+		w.CrashAfter(1+r.rand.IntN(3000), false, sim.CutDrawn)
+		return r.ended("power cut in a call", true, func() error { return r.live(10e9) })
+	case n < 5:
+		w.CrashAfter(1+r.rand.IntN(3000), true, sim.CutDrawn)
+		return r.ended("kill in a call", false, func() error { return r.live(10e9) })
+	}
+	return r.ended("kill", false, func() error { w.Kill(); return nil })
+}
+
+func (r *run) societyStory(rounds int) error {
+	if err := r.node.start(); err != nil {
+		return err
+	}
+	for range rounds {
+		if err := r.societyRound(); err != nil {
+			return err
+		}
+	}
+	if err := r.live(300e6); err != nil {
+		return err
+	}
+	if err := r.verifySociety(); err != nil {
+		return err
+	}
+	return r.stop(false)
+}
+
+// verifySociety lets everything come to its end and compares.
+func (r *run) verifySociety() error {
+	r.quiet = true
+	if err := r.verify(); err != nil {
+		return err
+	}
+	reader := r.consumers[len(r.consumers)-1]
+	ends := map[guarantees.Partition]int64{}
+	for _, part := range reader.parts {
+		ends[guarantees.Partition{Topic: part.topic.name, Number: part.partition}] = part.end
+	}
+	if err := r.drive(60e9, func() bool { return r.caughtUp(ends) }); err != nil {
+		return fmt.Errorf("the groups do not come to the end: %w%s", err, r.describeCrews(ends))
+	}
+	for _, c := range r.crews {
+		for _, part := range reader.parts {
+			p := guarantees.Partition{Topic: part.topic.name, Number: part.partition}
+			if err := c.group.Complete(p, part.first, part.end); err != nil {
+				return err
+			}
+		}
+		if err := c.group.Calm(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) describeCrews(ends map[guarantees.Partition]int64) (text string) {
+	for _, c := range r.crews {
+		text += fmt.Sprintf("\n%s, kind %d:", c.name, c.kind)
+		for p, end := range ends {
+			text += fmt.Sprintf(" %v %d of %d,", p, c.group.Committable(p), end)
+		}
+		for _, m := range c.members {
+			text += fmt.Sprintf("\n  %s (%s) epoch %d busy %v coordinator %v %v:", m.name, m.memberID, m.epoch, m.busy, m.coord.found, m.coord.conn != nil)
+			for _, s := range m.shares {
+				text += fmt.Sprintf(" %v at %d, %d", s.part, s.position, s.committed)
+			}
+			text += fmt.Sprintf(" %+v", m.speaks)
+		}
+	}
+	return text
+}
+
+func oneSociety(t *testing.T, seed uint64) (hash uint64, r *run) {
+	t.Helper()
+	r = newSociety(t, seed)
+	err := r.societyStory(3)
+	r.node.bury()
+	if err != nil {
+		for _, line := range r.node.world.Trace() {
+			t.Log(line)
+		}
+		for _, line := range r.node.log.lines[max(0, len(r.node.log.lines)-30):] {
+			t.Log(line)
+		}
+		t.Errorf("seed %d (level %s, %d cores, %v), after %v: %v\nagain: SEED=%d go test -v -run TestSocietySeeds ./internal/simtest",
+			seed, levels[seed%3], r.node.cores, r.node.sets, r.crashes, err, seed)
+	}
+	return r.node.world.TraceHash(), r
+}
+
+func TestSocietySeeds(t *testing.T) {
+	first, n := seedsWanted(50)
+	var total society
+	events, crashes := map[string]int{}, map[string]int{}
+	var simulated int64
+	for seed := first; seed < first+n; seed++ {
+		_, r := oneSociety(t, seed)
+		total.worked += r.worked
+		total.commits += r.commits
+		total.zombies += r.zombies
+		simulated += r.now()
+		for _, c := range r.crews {
+			for what, n := range c.events {
+				events[what] += n
+			}
+		}
+		for how, n := range r.crashes {
+			crashes[how] += n
+		}
+	}
+	t.Logf("%d seeds, %.1f s simulated: %d records worked on, %d commits, %d refused; %v; ends %v", n, float64(simulated)/1e9, total.worked, total.commits, total.zombies, events, crashes)
+	if total.worked == 0 || total.commits == 0 {
+		t.Error("nothing was done")
+	}
+}
+
+// seedsWanted are the seeds to go through: SEEDS of them, or the one that SEED says.
+func seedsWanted(n uint64) (first, count uint64) {
+	if s, err := strconv.ParseUint(os.Getenv("SEEDS"), 10, 64); err == nil {
+		n = s
+	}
+	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		traceLines = 300_000
+		return s, 1
+	}
+	return 0, n
+}

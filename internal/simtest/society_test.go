@@ -1,0 +1,79 @@
+package simtest
+
+import (
+	"fmt"
+
+	"slipstream/internal/guarantees"
+)
+
+// The times of the groups' and transactions' stories, in nanoseconds: short, for
+// the clock costs nothing while nothing happens, and what happens does.
+const (
+	sessionNanos = 300e6
+	eventNanos   = 150e6
+)
+
+// society is the clients that need coordinators: groups, transactional producers,
+// those who read what is committed, and an administrator who changes what they use.
+type society struct {
+	run              *run
+	truth            *truth
+	crews            []*crew
+	worked           int // records that members were given
+	commits, zombies int
+}
+
+// truth is what the records are: who reads one sees the same as everyone else.
+type truth struct {
+	topics map[string]*topic
+	txns   *guarantees.Transactions
+}
+
+func (t *truth) vanishing(name string) bool {
+	_, known := t.topics[name]
+	return !known
+}
+
+// consumed: records were read.
+func (t *truth) consumed(p guarantees.Partition, f *fetched, committed bool) error {
+	topic := t.topics[p.Topic]
+	if topic == nil {
+		return nil // one that comes and goes
+	}
+	h := topic.parts[p.Number]
+	for i, id := range f.ids {
+		if err := h.saw(f.offsets[i], id); err != nil {
+			return err
+		}
+		if committed && topic.transactional {
+			if err := t.txns.Visible(p, f.offsets[i], id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *society) step() error {
+	for _, c := range s.crews {
+		if err := c.step(); err != nil {
+			return fmt.Errorf("group %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// caughtUp: every group has committed everything there is.
+func (s *society) caughtUp(ends map[guarantees.Partition]int64) bool {
+	for _, c := range s.crews {
+		if !c.settled() {
+			return false
+		}
+		for p, end := range ends { // all of them: the order does not show
+			if c.reads(p.Topic) && c.group.Committable(p) < end {
+				return false
+			}
+		}
+	}
+	return true
+}
