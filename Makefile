@@ -84,9 +84,9 @@ fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
-# SEEDS seeds of the whole broker on the simulated kernel; SEED=n replays one.
+# SEEDS seeds of the whole broker on the simulated kernel, with logs alone and with groups and transactions; SEED=n replays one, TELL=1 with what its clients do.
 sim:
-	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'TestSeeds' ./internal/simtest
+	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'TestSeeds|TestSocietySeeds' ./internal/simtest
 
 # Ten thousand idle connections, ten thousand partitions, a start with a thousand segments.
 capacity: build

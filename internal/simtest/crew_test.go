@@ -15,7 +15,6 @@ type crew struct {
 	protocols []string // of a classic group
 	topics    []string
 	committed bool // reads committed only
-	pipeline  bool // consumes, transforms and produces, in transactions
 	group     *guarantees.Group
 
 	session, rebalance, heartbeat int64 // nanoseconds
