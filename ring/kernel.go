@@ -165,6 +165,9 @@ type Files interface {
 	// FileSystem names the file system under path: "ext4", "xfs", "btrfs",
 	// "overlay", "tmpfs", "sim", or its magic number in hexadecimal.
 	FileSystem(path string) (string, error)
+	// Space is the size of the file system under path, and how much of it this
+	// process can still write, in bytes.
+	Space(path string) (total, usable int64, err error)
 }
 
 // FileInfo is the part of stat(2) that slipstream uses.

@@ -176,6 +176,19 @@ func (Linux) FileSystem(path string) (string, error) {
 	return fmt.Sprintf("%#x", uint64(st.Type)), nil
 }
 
+// Space is statfs(2)'s sizes; what is kept for root does not count as usable.
+func (Linux) Space(path string) (total, usable int64, err error) {
+	var st unix.Statfs_t
+	if err := restart(func() error { return unix.Statfs(path, &st) }); err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	unit := int64(st.Frsize)
+	if unit == 0 {
+		unit = int64(st.Bsize)
+	}
+	return int64(st.Blocks) * unit, int64(st.Bavail) * unit, nil
+}
+
 // restart repeats a call that a signal interrupted.
 func restart(call func() error) error {
 	for {

@@ -20,7 +20,8 @@ type Broker struct {
 	settings Settings
 	kernel   kernel
 	dir      string
-	lock     int // descriptor that holds .lock
+	logDir   string // dir, absolute: what clients are told
+	lock     int    // descriptor that holds .lock
 
 	clusterID   string
 	directoryID protocol.UUID

@@ -56,6 +56,10 @@ func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Brok
 		nodeID:     s.NodeID,
 		autoCreate: s.AutoCreateTopics, fetchMaxBytes: s.FetchMaxBytes, fetchSessionSlots: s.FetchSessionSlots / max(s.Cores, 1),
 	}
+	b.logDir = b.dir
+	if abs, err := filepath.Abs(b.dir); err == nil {
+		b.logDir = abs
+	}
 	b.state.Store(int32(StateStarting))
 	if err := b.open(helpers); err != nil {
 		b.release()

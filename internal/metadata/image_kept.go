@@ -20,9 +20,7 @@ type keptRecord struct {
 
 func (im *Image) keep(r Record) {
 	key, id, remove := identity(r)
-	i, ok := slices.BinarySearchFunc(im.kept, keptRecord{key: key, id: id}, func(a, b keptRecord) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), strings.Compare(a.id, b.id))
-	})
+	i, ok := im.searchKept(key, id)
 	switch {
 	case ok && remove:
 		im.kept = slices.Delete(im.kept, i, i+1)
@@ -31,6 +29,12 @@ func (im *Image) keep(r Record) {
 	case !remove:
 		im.kept = slices.Insert(im.kept, i, keptRecord{key, id, r})
 	}
+}
+
+func (im *Image) searchKept(key uint32, id string) (int, bool) {
+	return slices.BinarySearchFunc(im.kept, keptRecord{key: key, id: id}, func(a, b keptRecord) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), strings.Compare(a.id, b.id))
+	})
 }
 
 // identity is the record type that r belongs to in the image, what it is about,

@@ -1,8 +1,6 @@
 package metadata
 
 import (
-	"slices"
-
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -51,14 +49,15 @@ func (c *Controller) AlterConfigs(req *kmsg.AlterConfigsRequest) (*kmsg.AlterCon
 // setResource is alterResource for the whole of a resource's configs.
 func (c *Controller) setResource(res Resource, asked *kmsg.AlterConfigsRequestResource) ([]Record, *Refusal) {
 	alterations := make([]alteredConfig, 0, len(asked.Configs))
+	stays := make(map[string]bool, len(asked.Configs))
 	for _, e := range asked.Configs {
+		stays[e.Name] = true
 		alterations = append(alterations, alteredConfig{Name: e.Name, Value: e.Value, Op: kmsg.IncrementalAlterConfigOpSet})
 	}
 	for _, e := range c.Image.Configs(res) {
-		if slices.ContainsFunc(asked.Configs, func(n kmsg.AlterConfigsRequestResourceConfig) bool { return n.Name == e.Name }) {
-			continue
+		if !stays[e.Name] {
+			alterations = append(alterations, alteredConfig{Name: e.Name, Op: kmsg.IncrementalAlterConfigOpDelete})
 		}
-		alterations = append(alterations, alteredConfig{Name: e.Name, Op: kmsg.IncrementalAlterConfigOpDelete})
 	}
 	return c.alterResource(&alteredResource{ResourceType: asked.ResourceType, ResourceName: asked.ResourceName, Configs: alterations})
 }
