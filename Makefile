@@ -1,6 +1,6 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in about ten minutes
-# Longer: make demo, test-clients, test-kernels, fuzz, sim, capacity, bench, bench-peer, bench-report.
+# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -8,9 +8,10 @@ GIOURING = -tags giouring -ldflags=-checklinkname=0
 LEVELS   = 5.15 6.1
 FUZZTIME ?= 20s
 SEEDS    ?= 1000
+SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-kernels fuzz sim capacity bench bench-peer bench-report clean
+        demo test-clients test-clients-long soak test-kernels fuzz sim capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -22,7 +23,7 @@ test: tools lint unit invariants giouring levels race
 
 # What the tests need beside Go; each missing tool is named with how to get it.
 tools:
-	@missing=0; for t in "gcc gcc" "kcat kcat" "java default-jre-headless" "mvn maven" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs"; do set -- $$t; \
+	@missing=0; for t in "gcc gcc" "kcat kcat" "javac default-jdk-headless" "mvn maven" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs"; do set -- $$t; \
 	  PATH=$$PATH:/usr/sbin:/sbin command -v $$1 >/dev/null || { echo "missing: $$1 (apt-get install $$2)"; missing=1; }; done; exit $$missing
 
 lint:
@@ -71,9 +72,17 @@ generate:
 demo: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go run ./internal/clients/demo
 
-# franz-go's own suite: what passes, and what is not yet served.
+# franz-go's own suite with 50,000 records (make test has 2,000), and Kafka's own programs.
 test-clients: build
-	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go test -count=1 -v -timeout 60m -run 'TestKgoSuite' ./internal/clients
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream KGO_TEST_RECORDS=50000 go test -count=1 -v -timeout 60m -run 'TestKgoSuite|TestJava|TestStreams|TestKcat' ./internal/clients
+
+# The suite's ETL and share tests with 500,000 records five times over, and once more with connections that die all the time.
+test-clients-long: build
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_LONG=1 go test -count=1 -v -timeout 180m -run 'TestLongSuite' ./internal/clients
+
+# Members of consumer groups come, go, crash and stand still for SOAK_MINUTES; SOAK_CHAOS=1 kills the broker now and then.
+soak: build
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SOAK_MINUTES=$(SOAK_MINUTES) go test -count=1 -v -timeout 120m -run 'TestSoak' ./internal/clients
 
 # Real 6.1 and 6.12 kernels in QEMU.
 test-kernels:

@@ -3,14 +3,11 @@ package clients
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -218,40 +214,6 @@ func TestUnservedKeys(t *testing.T) {
 		}
 	}
 	in.finish(20)
-}
-
-// TestGroupConsumersAreTold asks for consumer groups with kcat, Kafka's console consumer and kgo: until there are groups
-// each must be told so soon, and not be left waiting.
-func TestGroupConsumersAreTold(t *testing.T) {
-	harness.SlipstreamOnly(t)
-	b := harness.StartT(t, harness.Options{})
-	topic := topicName(t, "group")
-	createTopic(t, b, topic, 1)
-	kcat, err := harness.Kcat("-b", b.Addr, "-G", "some-group", topic)
-	harness.Need(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	java, err := harness.Java(ctx, harness.ConsoleConsumer, "--bootstrap-server", b.Addr, "--topic", topic, "--group", "some-group")
-	harness.Need(t, err)
-	for want, cmd := range map[string]*exec.Cmd{"FindCoordinator response error": kcat, "FIND_COORDINATOR": java} {
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		timer := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
-		cmd.Run()
-		if !timer.Stop() || !strings.Contains(out.String(), want) {
-			t.Errorf("%s waits, or does not say %q:\n%s", filepath.Base(cmd.Path), want, out.String())
-		}
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.ConsumerGroup("some-group"), kgo.ConsumeTopics(topic))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	poll, stop := context.WithTimeout(t.Context(), 60*time.Second)
-	defer stop()
-	if errs := cl.PollFetches(poll).Errors(); len(errs) == 0 || poll.Err() != nil {
-		t.Errorf("kgo waits: %v", errs)
-	}
 }
 
 func outcome0(err error) string {

@@ -14,69 +14,97 @@ import (
 	"slipstream/internal/clients/harness"
 )
 
-// Tests of franz-go's own suite that talk to a broker and need neither group nor transaction.
-// TestConsumeRegex wants some internal topic to exist; Kafka makes __consumer_offsets when a coordinator is looked for,
-// here it is created beforehand. TestIssueProduceBrokerTooOldFailsRecords skips itself on a broker that advertises
-// Produce 0, as Apache's does and librdkafka needs.
-var suiteServed = []string{
-	"TestUnknownGroupOffsetFetchPinned", "TestPing", "TestIssue325", "TestConsumeTopicRetrieval", "TestConsumeTopicRetrieval_Many",
-	"TestConsumeRegex", "TestIssue337", "TestDirectPartitionPurge", "TestIssue434", "TestAddRemovePartitions", "TestPauseIssue489",
-	"TestPauseIssueOct2023", "TestIssue648", "TestIssue810", "TestIssue865", "TestIssueFetchLargerThanBrokerMaxReadBytes", "TestPooling",
-	"TestHookPollStart", "TestConsumeMaxDecompressBatchBytes", "TestClient_Produce", "TestIssue769", "TestIssueProduceBrokerTooOldFailsRecords",
-	"TestIssueProduceSyncManualPartitionNegativeDoesNotPanic", "TestIssue831", "TestClient_ProduceLargeMessages",
+// The 36 tests of franz-go's own suite that talk to a broker. TestIssueProduceBrokerTooOldFailsRecords skips itself on a
+// broker that advertises Produce 0, as Apache's does and librdkafka needs.
+var suite = []string{
+	"TestUnknownGroupOffsetFetchPinned", "TestPing", "TestIssue1034", "TestIssue325", "TestConsumeTopicRetrieval", "TestConsumeTopicRetrieval_Many",
+	"TestConsumeRegex", "TestConsumeRegexShareSkipsInternal", "Test848RegexBrokerResolves", "TestIssue337", "TestDirectPartitionPurge",
+	"TestIssue434", "TestAddRemovePartitions", "TestPauseIssue489", "TestPauseIssueOct2023", "TestIssue523", "TestIssue648", "TestIssue810",
+	"TestIssue865", "TestIssueFetchLargerThanBrokerMaxReadBytes", "TestPooling", "TestGroupSimple", "TestHookPollStart",
+	"TestConsumeMaxDecompressBatchBytes", "TestClient_Produce", "TestIssue769", "TestIssueProduceBrokerTooOldFailsRecords",
+	"TestIssueProduceSyncManualPartitionNegativeDoesNotPanic", "TestIssue831", "TestClient_ProduceLargeMessages", "TestShareGroup",
+	"TestShareGroupETL", "TestShareGroupAckOnClose", "TestShareGroupOffsetsAdmin", "TestGroupETL", "TestTxnEtl",
 }
 
-// The rest of the 36, by what they need.
-var suiteNotYetServed = map[string]string{
-	"TestIssue1034":                      "groups (FindCoordinator)",
-	"TestIssue523":                       "groups",
-	"TestGroupSimple":                    "groups",
-	"TestGroupETL":                       "groups",
-	"Test848RegexBrokerResolves":         "groups (KIP-848)",
-	"TestTxnEtl":                         "transactions",
-	"TestConsumeRegexShareSkipsInternal": "share groups",
-	"TestShareGroup":                     "share groups",
-	"TestShareGroupETL":                  "share groups",
-	"TestShareGroupAckOnClose":           "share groups",
-	"TestShareGroupOffsetsAdmin":         "share groups",
-}
+// Those of them that move many records through chains of groups, transactions and share groups.
+var suiteETL = []string{"TestGroupETL", "TestTxnEtl", "TestShareGroup", "TestShareGroupETL"}
 
-// TestKgoSuite runs franz-go's own tests against the broker.
+// The settings of the peer that the suite's bar was measured with.
+var suiteSettings = []string{"num.partitions=4", "message.max.bytes=200000000", "group.initial.rebalance.delay.ms=0",
+	"group.consumer.heartbeat.interval.ms=1000", "group.consumer.min.heartbeat.interval.ms=1000"}
+
+// TestKgoSuite runs franz-go's own tests against the broker: with few records unless KGO_TEST_RECORDS says how many
+// (make test-clients: 50,000).
 func TestKgoSuite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute; not with -short")
 	}
-	bin, dir := buildSuite(t)
-	b := harness.StartT(t, harness.Options{Set: []string{"num.partitions=4", "message.max.bytes=200000000"}})
-	createTopic(t, b, "__consumer_offsets", 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, bin, "-test.v", "-test.timeout", "5m", "-test.run", "^("+strings.Join(suiteServed, "|")+")$")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b.Addr, "KGO_TEST_RF=1", "KGO_TEST_RECORDS=50000", "KGO_LOG_LEVEL=none")
-	out, runErr := cmd.CombinedOutput()
-	got := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`).FindAllSubmatch(out, -1) {
-		got[string(m[2])] = string(m[1])
+	runSuite(t, suite, 1, 8*time.Minute, "KGO_TEST_RECORDS="+orElse(os.Getenv("KGO_TEST_RECORDS"), "2000"))
+}
+
+// TestLongSuite runs the suite's ETL and share tests with 500,000 records five times over, and then once with
+// connections that die after 0.5 to 1.5 s (KGO_TEST_CHAOS).
+func TestLongSuite(t *testing.T) {
+	if os.Getenv("SLIPSTREAM_LONG") == "" {
+		t.Skip("takes half an hour: make test-clients-long")
 	}
-	passed := 0
-	for _, name := range suiteServed {
-		switch result := got[name]; {
-		case result == "PASS":
-			passed++
-		case result == "SKIP" && name == "TestIssueProduceBrokerTooOldFailsRecords":
-			t.Logf("%s skips, as with Apache: the broker still takes Produce 0", name)
-		default:
-			t.Errorf("%s: %q", name, result)
+	records := "KGO_TEST_RECORDS=" + orElse(os.Getenv("KGO_TEST_RECORDS"), "500000")
+	t.Run("five times", func(t *testing.T) { runSuite(t, suiteETL, 5, 90*time.Minute, records) })
+	t.Run("chaos", func(t *testing.T) { runSuite(t, suiteETL, 1, 60*time.Minute, records, "KGO_TEST_CHAOS=1") })
+}
+
+func orElse(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// runSuite runs the named tests of the suite, each count times, and requires that each passes each time.
+func runSuite(t *testing.T, names []string, count int, limit time.Duration, env ...string) {
+	t.Helper()
+	bin, dir := buildSuite(t)
+	b := harness.StartT(t, harness.Options{Set: suiteSettings})
+	ctx, cancel := context.WithTimeout(t.Context(), limit+30*time.Second)
+	defer cancel()
+	passed := map[string]int{}
+	start := time.Now()
+	for range count {
+		cmd := exec.CommandContext(ctx, bin, "-test.v", "-test.timeout", limit.String(), "-test.run", "^("+strings.Join(names, "|")+")$")
+		cmd.Dir = dir
+		cmd.Env = append(append(os.Environ(), "KGO_SEEDS="+b.Addr, "KGO_TEST_RF=1", "KGO_LOG_LEVEL="+orElse(os.Getenv("KGO_LOG_LEVEL"), "none")), env...)
+		out, err := cmd.CombinedOutput()
+		for _, m := range regexp.MustCompile(`(?m)^--- (PASS|SKIP): (\S+) \((\S+)\)`).FindAllSubmatch(out, -1) {
+			name := string(m[2])
+			passed[name]++
+			if string(m[1]) == "SKIP" && name != "TestIssueProduceBrokerTooOldFailsRecords" && !strings.Contains(name, "Share") {
+				t.Errorf("%s skips, which it does not with Apache Kafka", name)
+			}
+			t.Logf("%s %s in %s", m[1], name, m[3])
+		}
+		if err != nil {
+			t.Errorf("%v, after %v\n%s", err, time.Since(start).Round(time.Second), failures(out))
+			break
 		}
 	}
-	t.Logf("%d of the suite's 36 broker tests pass", passed)
-	for _, name := range sortedNames(suiteNotYetServed) {
-		t.Logf("not yet served: %s needs %s", name, suiteNotYetServed[name])
+	for _, name := range names {
+		if passed[name] != count {
+			t.Errorf("%s: passed %d of %d times", name, passed[name], count)
+		}
 	}
-	if runErr != nil || t.Failed() {
-		t.Errorf("%v\n%s", runErr, tail(out, 6000))
+	t.Logf("%d tests, %d times, with %v: %v", len(names), count, env, time.Since(start).Round(100*time.Millisecond))
+	requireMemory(t, b, 2<<30)
+}
+
+// failures is what the failed tests said, or the end of it all when that is not to be seen.
+func failures(out []byte) []byte {
+	var text bytes.Buffer
+	for _, part := range regexp.MustCompile(`(?m)^=== `).Split(string(out), -1) {
+		if strings.Contains(part, "--- FAIL") || strings.Contains(part, "_test.go:") && !strings.Contains(part, "deleting topic") {
+			text.WriteString(part)
+		}
 	}
+	return append(tail(text.Bytes(), 6000), tail(out, 3000)...)
 }
 
 func tail(b []byte, n int) []byte {

@@ -69,6 +69,7 @@ func stopLimit(b *Broker) time.Duration {
 }
 
 func finish(t testing.TB, b *Broker) {
+	endTools()
 	if b.Kind == External {
 		return
 	}
