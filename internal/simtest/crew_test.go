@@ -15,6 +15,7 @@ type crew struct {
 	protocols []string // of a classic group
 	topics    []string
 	committed bool // reads committed only
+	pipeline  bool // consumes, transforms and produces, in transactions
 	group     *guarantees.Group
 
 	session, rebalance, heartbeat int64 // nanoseconds
@@ -152,7 +153,9 @@ func (c *crew) hire() {
 	default:
 		m.speaks = &classic{m: m, cooperative: c.kind == crewCooperative, generation: -1}
 	}
-	m.work = &committer{m: m}
+	if m.work = worker(&committer{m: m}); c.pipeline {
+		m.work = newPipeline(m)
+	}
 	c.members = append(c.members, m)
 }
 

@@ -14,7 +14,9 @@
 //
 // The seeds of TestSocietySeeds have clients that need coordinators (society_test.go):
 // members of groups of both protocols who join, leave, crash, pause beyond their
-// session and come back as zombies. What must hold there is internal/guarantees; and
+// session and come back as zombies; transactional producers who abort, stall beyond
+// their timeout, die in the middle and are replaced while they live; pipelines of
+// consume, transform and produce; and readers of what is committed. What must hold there is internal/guarantees; and
 // each coordinator looks for contradictions in its own state after each turn. Where
 // every batch is synced the power is cut, too: then a coordinator's answer is as good
 // as a producer's acknowledgement.

@@ -208,6 +208,9 @@ func (r *run) restart(lost bool) error {
 		if r.rand.IntN(3) == 0 {
 			w.CrashAfter(1+r.rand.IntN(800), kill, sim.CutDrawn)
 		}
+		if r.society != nil {
+			r.truth.txns.Stopped()
+		}
 		err := r.node.start()
 		if r.failure != nil {
 			return r.failure

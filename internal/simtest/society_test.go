@@ -11,16 +11,25 @@ import (
 const (
 	sessionNanos = 300e6
 	eventNanos   = 150e6
+	hangingNanos = 2_000e6 // twice the longest transaction timeout
 )
 
 // society is the clients that need coordinators: groups, transactional producers,
 // those who read what is committed, and an administrator who changes what they use.
 type society struct {
-	run              *run
-	truth            *truth
-	crews            []*crew
-	worked           int // records that members were given
-	commits, zombies int
+	run    *run
+	truth  *truth
+	crews  []*crew
+	desks  []*desk
+	audits []*auditor
+	claims map[string]*transactor // who has asked last to be the producer of a transactional id
+
+	worked   int // records that members were given
+	audited  int // and that were read back
+	commits  int // of offsets, partitions
+	zombies  int // commits that were refused
+	finished int // transactions
+	fences   int // producers that were fenced
 }
 
 // truth is what the records are: who reads one sees the same as everyone else.
@@ -58,6 +67,16 @@ func (s *society) step() error {
 	for _, c := range s.crews {
 		if err := c.step(); err != nil {
 			return fmt.Errorf("group %s: %w", c.name, err)
+		}
+	}
+	for _, d := range s.desks {
+		if err := d.step(); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.audits {
+		if err := a.step(); err != nil {
+			return err
 		}
 	}
 	return nil
