@@ -15,7 +15,6 @@ type trader struct {
 	t      *transactor
 	asleep int64
 	next   int64
-	events int64
 }
 
 // desk is all traders with one transactional id.
@@ -24,7 +23,6 @@ type desk struct {
 	id      string
 	traders []*trader
 	born    int
-	hireAt  int64
 	eventAt int64
 	events  map[string]int
 }
