@@ -23,7 +23,11 @@ func (s *Shard) serveAPIVersions(c *call) {
 		c.reply(resp)
 		return
 	}
+	s.noteSoftware(c, req)
 	for i := range apis {
+		if apis[i].unlisted {
+			continue
+		}
 		resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{
 			ApiKey: apis[i].key, MinVersion: apis[i].advertisedMin, MaxVersion: apis[i].max,
 		})
@@ -33,6 +37,17 @@ func (s *Shard) serveAPIVersions(c *call) {
 		s.describeFeatures(resp)
 	}
 	c.reply(resp)
+}
+
+// noteSoftware keeps what the client says of itself, for subscriptions to its metrics.
+func (s *Shard) noteSoftware(c *call, req *kmsg.ApiVersionsRequest) {
+	if req.Version < 3 {
+		return
+	}
+	c.req.Conn.User = &connState{
+		software:        cloneString(req.ClientSoftwareName[:min(len(req.ClientSoftwareName), maxClientSoftware)]),
+		softwareVersion: cloneString(req.ClientSoftwareVersion[:min(len(req.ClientSoftwareVersion), maxClientSoftware)]),
+	}
 }
 
 func (s *Shard) answerUnsupportedAPIVersions(r *reactor.Request, h protocol.Header) reactor.Disposition {

@@ -235,6 +235,9 @@ func TestVersionsAreApaches(t *testing.T) {
 	_, apache := apacheRanges(t)
 	for i := range apis {
 		a := &apis[i]
+		if (apache[a.key] == "") != a.unlisted {
+			t.Errorf("%s (%d): whether ApiVersions lists it is not as with Apache", schemaName(a.key), a.key)
+		}
 		if listed := apache[a.key]; listed != "" && listed != versionRange(a.advertisedMin, a.max) {
 			t.Errorf("%s (%d) is listed in versions %s, Apache's are %s", schemaName(a.key), a.key, versionRange(a.advertisedMin, a.max), listed)
 		}

@@ -198,6 +198,9 @@ type commit struct {
 	last       int64 // offset of the last record
 	work       int   // partitions being opened, plus one while applying
 	back       bool
+
+	// What several records may ask for is done once.
+	reconfigures, resubscribes bool
 }
 
 // Deliver runs on the core that the commit is for, then on core 0.

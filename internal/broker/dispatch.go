@@ -19,6 +19,8 @@ type api struct {
 	// by kmsg into a call.
 	hot  func(s *Shard, r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition
 	cold func(s *Shard, c *call)
+	// unlisted rows are served and not listed by ApiVersions.
+	unlisted bool
 	// maxBytes bounds the body of a request that kmsg decodes; 0: maxColdFrameBytes.
 	maxBytes int
 
@@ -94,6 +96,8 @@ func init() {
 		{key: 66, min: 0, max: 2, advertisedMin: 0, cold: (*Shard).serveListTransactions},
 		{key: 68, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupHeartbeat},
 		{key: 69, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveConsumerGroupDescribe},
+		{key: 71, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveGetTelemetrySubscriptions, unlisted: true},
+		{key: 72, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).servePushTelemetry, maxBytes: maxTelemetryBytes + 1<<16, unlisted: true},
 		{key: 74, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveListConfigResources},
 		{key: 75, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDescribeTopicPartitions},
 		{key: 80, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveAddRaftVoter},
@@ -143,7 +147,7 @@ func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
 		row = apiByKey[h.APIKey]
 	}
 	if row == nil {
-		return s.refuseUnserved(r, h)
+		return s.refuse(r, "unknown request key")
 	}
 	if h.Version < row.min || h.Version > row.max {
 		if h.APIKey == protocol.KeyAPIVersions {
@@ -231,39 +235,5 @@ func (s *Shard) refuse(r *reactor.Request, reason string) reactor.Disposition {
 	return reactor.Hold
 }
 
-// refuseUnserved answers the keys whose time has not come (transactions)
-// with UNSUPPORTED_VERSION in their own response format, so that a client that
-// asks without looking at ApiVersions gets an error and not a closed connection.
-func (s *Shard) refuseUnserved(r *reactor.Request, h protocol.Header) reactor.Disposition {
-	resp := unservedResponse(h.APIKey)
-	req := kmsg.RequestForKey(h.APIKey)
-	if resp == nil || req == nil || h.Version < 0 || h.Version > req.MaxVersion() {
-		return s.refuse(r, "unknown request key")
-	}
-	req.SetVersion(h.Version)
-	c := &call{shard: s, req: r, header: h, body: req}
-	c.reply(resp)
-	return reactor.Hold
-}
-
 // kindOf is what a core counts the times of an API key's requests under.
 func kindOf(key int16) uint8 { return uint8(key) + 1 }
-
-// unservedResponse is the response of a transaction key that says
-// UNSUPPORTED_VERSION, or nil where the format has no place for one.
-func unservedResponse(key int16) kmsg.Response {
-	code := int16(protocol.UNSUPPORTED_VERSION)
-	switch key {
-	case 24: // errors sit in arrays that an empty answer has not
-		return nil
-	case 25:
-		resp := kmsg.NewPtrAddOffsetsToTxnResponse()
-		resp.ErrorCode = code
-		return resp
-	case 26:
-		resp := kmsg.NewPtrEndTxnResponse()
-		resp.ErrorCode = code
-		return resp
-	}
-	return nil
-}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
@@ -130,7 +131,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 	case *metadata.RemoveTopicRecord:
 		s.removeTopic(m, protocol.UUID(r.TopicID))
 	case *metadata.ConfigRecord:
-		s.followConfig(r)
+		s.followConfig(m, r)
 	case *metadata.FeatureLevelRecord:
 		s.configureTransactions()
 		s.coordinating.configure()
@@ -241,23 +242,59 @@ func (s *Shard) discard(m *commit, p *storage.Partition) {
 	})
 }
 
-// followConfig applies a changed setting of a topic, or of the broker, which is
-// every topic's default.
-func (s *Shard) followConfig(r *metadata.ConfigRecord) {
+// followConfig applies a changed setting of a topic, of the broker, which is every
+// topic's default, or of client metrics. Groups' are looked up when they are needed.
+func (s *Shard) followConfig(m *commit, r *metadata.ConfigRecord) {
 	switch metadata.ResourceType(r.ResourceType) {
 	case metadata.ResourceTopic:
 		if t := s.topicsByName[r.ResourceName]; t != nil {
 			s.reconfigure(t)
 		}
 	case metadata.ResourceBroker:
-		for _, t := range s.image.Topics() {
-			if state := s.topics[protocol.UUID(t.ID)]; state != nil {
-				s.reconfigure(state)
-			}
+		if !m.reconfigures {
+			m.reconfigures = true
+			s.reconfigureAll(m)
 		}
-		s.configureTransactions()
-		s.coordinating.configure()
+	case metadata.ResourceClientMetrics:
+		if !m.resubscribes {
+			m.resubscribes = true
+			s.telemetry.subscribe(s.image)
+		}
 	}
+}
+
+// reconfigureAll follows a change of the broker's settings. Topics take it over a
+// few at a time, and the commit is done when all have.
+func (s *Shard) reconfigureAll(m *commit) {
+	s.configureTransactions()
+	s.coordinating.configure()
+	m.work++
+	(&reconfiguring{shard: s, commit: m, topics: slices.Clone(s.topicList)}).Deliver(s.core)
+}
+
+// topicsPerTurn bounds how many topics take a setting over in one turn: about 10 us each.
+const topicsPerTurn = 32
+
+// reconfiguring is the topics that are still to take the broker's settings over.
+type reconfiguring struct {
+	shard  *Shard
+	commit *commit
+	topics []*topicState
+}
+
+// Deliver implements reactor.Message.
+func (r *reconfiguring) Deliver(c *reactor.Core) {
+	n := min(len(r.topics), topicsPerTurn)
+	for _, t := range r.topics[:n] {
+		if r.shard.topics[t.id] == t { // it may have been deleted since
+			r.shard.reconfigure(t)
+		}
+	}
+	if r.topics = r.topics[n:]; len(r.topics) > 0 {
+		c.Send(c, r)
+		return
+	}
+	r.commit.progressed()
 }
 
 func (s *Shard) reconfigure(t *topicState) {

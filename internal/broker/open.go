@@ -507,6 +507,7 @@ func (b *Broker) openMetadata() error {
 		first.controller.rules.Configs = k
 	}
 	for _, s := range b.shards {
+		s.telemetry.subscribe(s.image)
 		for _, t := range s.image.Topics() {
 			s.addTopic(protocol.UUID(t.ID), t.Name).grow(len(t.Partitions))
 		}

@@ -50,6 +50,7 @@ type Shard struct {
 	topicList []*topicState // in no order
 	closing   closing
 	regret    regretting
+	telemetry telemetry
 
 	coordinating      coordinating
 	markers           markerLanes

@@ -47,6 +47,7 @@ type CoreSnapshot struct {
 	Partitions []PartitionFigures
 
 	ParkedFetches        int
+	Telemetry            TelemetryCounters
 	FetchSessions        int
 	FetchPartitions      int // of all sessions
 	FetchSessionsEvicted uint64
@@ -127,6 +128,7 @@ func (s *CoreSnapshot) copyCounters() {
 	s.Refused = append(s.Refused[:0], h.refused...)
 	s.All = h.counters
 	s.ParkedFetches = h.parkedFetches
+	s.Telemetry = h.telemetry.counters
 	s.FetchSessions, s.FetchPartitions, s.FetchSessionsEvicted = len(h.sessions.sessions), h.sessions.partitions, h.sessions.evicted
 	s.MetadataOffset = h.metadataOffset
 	s.ColdRate, s.ColdSlowed = h.regret.state.Rate, h.regret.state.Slowed

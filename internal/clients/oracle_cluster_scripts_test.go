@@ -362,6 +362,9 @@ func scriptTelemetry(s *script) {
 	s.ask("push without an id", 0, push([16]byte{}, n, false, 0, "\x0a\x00"))
 	s.ask("push with an id that nobody knows", 0, push([16]byte{0: 9, 6: 0x40, 8: 0x80, 15: 7}, 1, false, 0, "\x0a\x00"))
 	s.ask("get without an id", 0, get(0))
+	s.ask("subscribe to all", 1, incremental(ofClientMetrics, "telemetry", alteration{opSet, "metrics", "org.apache.kafka.producer.,*"}))
+	s.settled()
+	s.ask("all metrics", 0, get(0))
 	s.ask("unsubscribe", 1, incremental(ofClientMetrics, "telemetry", alteration{opDelete, "interval.ms", ""}, alteration{opDelete, "metrics", ""}))
 	s.ask("unsubscribe others", 1, incremental(ofClientMetrics, "telemetry-others", alteration{opDelete, "interval.ms", ""}, alteration{opDelete, "metrics", ""}, alteration{opDelete, "match", ""}))
 }

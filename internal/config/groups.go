@@ -189,11 +189,18 @@ const (
 // author chooses.
 const maxPatternBytes = 1000
 
+// maxPatterns bounds how many of them a subscription has: there are six things to match.
+const maxPatterns = 12
+
 // ParseClientMatch reads name=pattern, .... Patterns are RE2's, which lack Java's
 // look-around and back-references and take linear time.
 func ParseClientMatch(text string) (ClientMatch, error) {
 	m := ClientMatch{}
-	for _, part := range elements(strings.TrimSpace(text)) {
+	parts := elements(strings.TrimSpace(text))
+	if len(parts) > maxPatterns {
+		return nil, fmt.Errorf("Illegal client matching pattern: more than %d of them", maxPatterns)
+	}
+	for _, part := range parts {
 		illegal := errors.New("Illegal client matching pattern: " + part)
 		name, pattern, ok := strings.Cut(part, "=")
 		name, pattern = strings.TrimSpace(name), strings.TrimSpace(pattern)

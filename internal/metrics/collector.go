@@ -46,6 +46,7 @@ func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.putStore(out)
 	c.putKafkaTopics(out)
 	c.putKafkaRequests(out)
+	c.putTelemetry(out)
 	c.putKafkaLogs(out)
 	c.putKafkaServer(out)
 	c.putKafkaController(out)

@@ -34,6 +34,11 @@ var (
 	coldRate      = own(gauge, "slipstream_cold_rate_limit_bytes_per_second", "What the core's cold readers may read, so that tail readers keep their pages; 0: as much as they can.", "core")
 	coldSlowed    = own(counter, "slipstream_cold_slowed_total", "Times that the core's cold readers were slowed down for tail readers.", "core")
 
+	telemetryPushes  = own(counter, "slipstream_telemetry_pushes_total", "Pushes of clients' metrics (KIP-714) that were taken. What is in them is not kept.")
+	telemetryBytes   = own(counter, "slipstream_telemetry_bytes_total", "Bytes of clients' metrics in them.")
+	telemetryRefused = own(counter, "slipstream_telemetry_refused_total", "Pushes of clients' metrics, and questions about them, that were answered with an error.")
+	telemetryClients = own(gauge, "slipstream_telemetry_clients", "Client instances that are remembered for their metrics.")
+
 	stageSeconds   = own(histogram, "slipstream_request_stage_seconds", "What requests spent their time on. The stages of a request add up to slipstream_request_seconds.", "request", "stage")
 	requestSeconds = own(histogram, "slipstream_request_seconds", "From the first byte of a request to the last byte of its response.", "request")
 
@@ -110,6 +115,22 @@ func (c *collector) putCores(out *output) {
 	if c.options.Helpers != nil {
 		out.put(helperQueue, float64(c.options.Helpers.Waiting()))
 	}
+}
+
+func (c *collector) putTelemetry(out *output) {
+	var t broker.TelemetryCounters
+	for _, s := range c.view.cores {
+		if s != nil {
+			t.Pushes += s.Telemetry.Pushes
+			t.Bytes += s.Telemetry.Bytes
+			t.Refused += s.Telemetry.Refused
+			t.Clients += s.Telemetry.Clients
+		}
+	}
+	out.count(telemetryPushes, t.Pushes)
+	out.count(telemetryBytes, t.Bytes)
+	out.count(telemetryRefused, t.Refused)
+	out.put(telemetryClients, float64(t.Clients))
 }
 
 func (c *collector) putStore(out *output) {
