@@ -60,7 +60,8 @@ func TestCompatibilityListsWhatIsServed(t *testing.T) {
 			t.Errorf("docs/compatibility.md has no row of key %d in versions %s", k.ApiKey, versions)
 		}
 	}
-	if rows := regexp.MustCompile(`(?m)^\| \d+ \|`).FindAllString(text, -1); len(rows) != len(resp.ApiKeys) {
+	unlisted := strings.Count(text, "| not listed |") // by ApiVersions, as by Apache's
+	if rows := regexp.MustCompile(`(?m)^\| \d+ \|`).FindAllString(text, -1); len(rows)-unlisted != len(resp.ApiKeys) {
 		t.Errorf("docs/compatibility.md lists %d keys, and %d are served", len(rows), len(resp.ApiKeys))
 	}
 }

@@ -32,11 +32,11 @@ type topicFlags struct {
 
 func topicCommand() *cobra.Command {
 	var f topicFlags
-	c := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics of a running broker"}
+	c := &cobra.Command{Use: "topic", Short: "Create, list, describe, configure and delete topics of a running broker"}
 	c.PersistentFlags().StringVar(&f.bootstrap, "bootstrap", "127.0.0.1:9092", "`HOST:PORT` of the broker")
 	c.PersistentFlags().BoolVar(&f.json, "json", false, "print JSON")
 	c.PersistentFlags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the broker")
-	c.AddCommand(topicCreate(&f), topicList(&f), topicDescribe(&f), topicDelete(&f))
+	c.AddCommand(topicCreate(&f), topicList(&f), topicDescribe(&f), topicConfig(&f), topicDelete(&f))
 	onlyCommands(c)
 	return c
 }
