@@ -29,6 +29,13 @@ type Range struct {
 	first, pieces int
 }
 
+// Shorten cuts the range to its first n bytes, which end with the batch before offset end.
+func (r *Range) Shorten(n int, end int64) {
+	if n < r.Len {
+		r.Len, r.End, r.pieces = n, end, 0
+	}
+}
+
 // Release gives the file back, if there is one.
 func (r *Range) Release() {
 	if r.File != nil {

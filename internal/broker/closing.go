@@ -33,6 +33,12 @@ func (s *Shard) DrainStarted(*reactor.Core) {
 		op.maxWaitMillis = 0
 		op.Fire(&op.timer)
 	}
+	for op := s.shares.fetching.head; op != nil; {
+		next := op.after
+		op.maxWaitMillis = 0
+		op.Fire(&op.timer)
+		op = next
+	}
 }
 
 // Drained implements reactor.Drainer.

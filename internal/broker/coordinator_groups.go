@@ -67,6 +67,8 @@ func (m *groupMachine) ready(int64) machineReady {
 		})
 	}
 	clear(m.guards)
+	m.runErrands(r.Errands)
+	m.shareMembersLeft(r.Left)
 	for i := range r.Responses {
 		answer := m.waiting[r.Responses[i].Token]
 		delete(m.waiting, r.Responses[i].Token)
@@ -118,5 +120,8 @@ func (s *Shard) groupSettings(id string) (out group.GroupSettings, ok bool) {
 		ConsumerSessionTimeoutMillis:     number("consumer.session.timeout.ms"),
 		ConsumerHeartbeatIntervalMillis:  number("consumer.heartbeat.interval.ms"),
 		ConsumerAssignmentIntervalMillis: number("consumer.assignment.interval.ms"),
+		ShareSessionTimeoutMillis:        number("share.session.timeout.ms"),
+		ShareHeartbeatIntervalMillis:     number("share.heartbeat.interval.ms"),
+		ShareAssignmentMillis:            number("share.assignment.interval.ms"),
 	}, true
 }

@@ -7,6 +7,7 @@ import (
 	"slipstream/internal/config"
 	"slipstream/internal/group"
 	"slipstream/internal/metadata"
+	"slipstream/internal/share"
 	"slipstream/internal/txn"
 )
 
@@ -38,6 +39,28 @@ func (k kafkaSettings) Groups(broker BrokerConfigs) group.Settings {
 		ConsumerMigrationPolicy:            migrationPolicy(k.static.BrokerValue(config.Broker("group.consumer.migration.policy"), d).Text),
 		ConsumerAssignmentIntervalMillis:   small("group.consumer.assignment.interval.ms"),
 		ConsumerRegexRefreshIntervalMillis: small("group.consumer.regex.refresh.interval.ms"),
+		ShareSessionTimeoutMillis:          small("group.share.session.timeout.ms"),
+		ShareHeartbeatIntervalMillis:       small("group.share.heartbeat.interval.ms"),
+		ShareMaxSize:                       small("group.share.max.size"),
+		ShareAssignmentMillis:              small("group.share.assignment.interval.ms"),
+		ShareInitializeRetryMillis:         small("group.share.initialize.retry.interval.ms"),
+	}
+}
+
+// Shares implements TopicSettings.
+func (k kafkaSettings) Shares(broker BrokerConfigs) ShareSettings {
+	d := dynamic(nil, broker)
+	return ShareSettings{
+		Coordinator: share.Settings{
+			SnapshotUpdateRecords: int(k.number(d, "share.coordinator.snapshot.update.records.per.snapshot")),
+			ColdSnapshotMillis:    k.number(d, "share.coordinator.cold.partition.snapshot.interval.ms"),
+		},
+		Limits: share.Limits{
+			MaxRecordLocks:     int32(k.number(d, "group.share.partition.max.record.locks")),
+			DeliveryCountLimit: int16(k.number(d, "group.share.delivery.count.limit")),
+			LockMillis:         int32(k.number(d, "group.share.record.lock.duration.ms")),
+		},
+		MaxSessions: int(k.number(d, "group.share.max.share.sessions")),
 	}
 }
 

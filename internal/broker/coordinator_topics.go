@@ -30,6 +30,7 @@ var internalTopics = []*internalTopic{consumerOffsets, transactionState, shareGr
 
 func init() {
 	consumerOffsets.newMachine = newGroupMachine
+	shareGroupState.newMachine = newShareMachine
 	transactionState.newMachine = newTxnMachine
 }
 

@@ -134,6 +134,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 		s.followConfig(m, r)
 	case *metadata.FeatureLevelRecord:
 		s.configureTransactions()
+		s.shares.configure()
 		s.coordinating.configure()
 	}
 }
@@ -205,6 +206,7 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 	}
 	s.coordinating.changes.remove(t)
 	delete(s.topics, id)
+	s.shares.forgetTopic(id)
 	delete(s.topicsByName, t.name)
 	last := len(s.topicList) - 1
 	s.topicList[t.listed], s.topicList[last].listed = s.topicList[last], t.listed
@@ -267,6 +269,7 @@ func (s *Shard) followConfig(m *commit, r *metadata.ConfigRecord) {
 // few at a time, and the commit is done when all have.
 func (s *Shard) reconfigureAll(m *commit) {
 	s.configureTransactions()
+	s.shares.configure()
 	s.coordinating.configure()
 	m.work++
 	(&reconfiguring{shard: s, commit: m, topics: slices.Clone(s.topicList)}).Deliver(s.core)

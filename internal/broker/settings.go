@@ -6,6 +6,7 @@ import (
 
 	"slipstream/internal/group"
 	"slipstream/internal/metadata"
+	"slipstream/internal/share"
 	"slipstream/internal/txn"
 	"slipstream/protocol"
 	"slipstream/reactor"
@@ -97,6 +98,9 @@ type TopicSettings interface {
 	// limit are not in it.
 	Groups(broker BrokerConfigs) group.Settings
 
+	// Shares gives what share groups go by; the batch limit is not in it.
+	Shares(broker BrokerConfigs) ShareSettings
+
 	// Internal says how an internal topic is made.
 	Internal(topic string) InternalTopic
 	DescribeBrokers(all []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
@@ -117,6 +121,13 @@ type TopicConfig struct {
 	Log               storage.Config
 	Rules             protocol.Rules
 	MinInsyncReplicas int
+}
+
+// ShareSettings are what share groups go by.
+type ShareSettings struct {
+	Coordinator share.Settings
+	Limits      share.Limits // unless the group has its own
+	MaxSessions int          // group.share.max.share.sessions; of each core
 }
 
 // TransactionSettings are what transactions go by.

@@ -54,6 +54,7 @@ type Shard struct {
 
 	coordinating      coordinating
 	markers           markerLanes
+	shares            sharing
 	transactionConfig txn.Config // what transaction coordinators run with
 }
 
@@ -70,6 +71,7 @@ func newShard(b *Broker) *Shard {
 	}
 	s.regret.shard, s.regret.limits = s, regret.Defaults()
 	s.coordinating.shard, s.markers.shard = s, s
+	s.shares.init(s)
 	return s
 }
 
@@ -77,7 +79,7 @@ func newShard(b *Broker) *Shard {
 func (s *Shard) Opened(*reactor.Conn) {}
 
 // Closed implements reactor.Service.
-func (s *Shard) Closed(*reactor.Conn) {}
+func (s *Shard) Closed(c *reactor.Conn) { s.shares.closed(c) }
 
 // EndTurn implements reactor.Service: coordinators take their turn, what was appended is written,
 // what they said that rests on it is answered,
@@ -87,7 +89,7 @@ func (s *Shard) EndTurn(*reactor.Core) {
 	for range coordinatorRounds {
 		worked := s.coordinating.turn()
 		s.store.Flush()
-		if !worked {
+		if woke := s.shares.endTurn(); !worked && !woke {
 			break
 		}
 	}

@@ -101,11 +101,19 @@ func (p *Partition) locked(deadline int64) {
 }
 
 // Deadline is when Tick is to be called; 0: no need.
-func (p *Partition) Deadline() int64 { return p.locks }
+func (p *Partition) Deadline() int64 {
+	if p.out.failed && (p.locks == 0 || p.out.retryAt < p.locks) {
+		return p.out.retryAt
+	}
+	return p.locks
+}
 
 // Tick takes back what members have kept for too long.
 func (p *Partition) Tick(nowMillis int64) {
 	p.advanceClock(nowMillis)
+	if p.out.failed && p.now >= p.out.retryAt {
+		p.out.failed = false
+	}
 	if p.locks == 0 || p.now < p.locks {
 		return
 	}

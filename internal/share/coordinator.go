@@ -79,9 +79,12 @@ type Coordinator struct {
 	position int64   // the offset of the next record
 	out      outbox
 
-	coldAt  int64 // when cold states are looked for; 0: not now
-	coldKey Key   // where that has got to
+	removed []protocol.UUID // topics whose states are to go
+	coldAt  int64           // when cold states are looked for; 0: not now
+	coldKey Key             // where that has got to
 	cooling bool
+
+	purgeKey Key // where deleting the states of removed topics has got to
 }
 
 type phase int8
@@ -338,7 +341,39 @@ func (c *Coordinator) writeUpdate(t *kept, u State) {
 	t.takeUpdate(&u)
 }
 
-// statesATick is how many states a Tick looks at.
+// TopicRemoved says that a topic is gone, and with it all states of its partitions; they
+// are deleted in Work.
+func (c *Coordinator) TopicRemoved(id protocol.UUID) {
+	if c.phase == active && len(c.states) > 0 {
+		c.removed = append(c.removed, id)
+		c.purgeKey = Key{}
+	}
+}
+
+// Work does a piece of the work that Ready speaks of.
+func (c *Coordinator) Work(nowMillis int64) {
+	c.now = max(c.now, nowMillis)
+	if c.phase != active || len(c.removed) == 0 {
+		return
+	}
+	at, _ := c.search(c.purgeKey)
+	for n := 0; n < statesATick && at < len(c.sorted); n++ {
+		t := c.sorted[at]
+		if !slices.Contains(c.removed, t.key.Topic) {
+			at++
+			continue
+		}
+		c.append(RawRecord{Key: appendKey(nil, snapshotType, t.key)})
+		c.forget(t.key)
+	}
+	if at >= len(c.sorted) {
+		c.removed = nil
+		return
+	}
+	c.purgeKey = c.sorted[at].key
+}
+
+// statesATick is how many states a Tick or a Work looks at.
 const statesATick = 500
 
 // Tick writes snapshots of states that were not written to for long, so that the

@@ -81,7 +81,7 @@ func (c *Coordinator) Ready(max int) Ready {
 	rest := copy(o.ready, o.ready[n:])
 	clear(o.ready[rest:])
 	o.ready = o.ready[:rest]
-	r := Ready{Batches: o.batches, Results: o.results, More: rest > 0}
+	r := Ready{Batches: o.batches, Results: o.results, More: rest > 0 || c.phase == active && len(c.removed) > 0}
 	if c.phase == active {
 		r.DeadlineMillis = c.coldAt
 	}

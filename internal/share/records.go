@@ -163,3 +163,13 @@ func parseValue(kind int16, b []byte) (s State, err error) {
 	s.Batches = orderly(s.Batches)
 	return s, r.Err()
 }
+
+// IgnoreUnknown is err, unless it only says that a record is of a kind that is not
+// known: who loads a log passes over those, as Kafka does.
+func IgnoreUnknown(err error) error {
+	var unknown *UnknownRecordError
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	return err
+}

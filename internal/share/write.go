@@ -17,6 +17,9 @@ type Write struct {
 	Batches               []StateBatch
 }
 
+// retryMillis is how long after a failed write another one is made that nobody waits for.
+const retryMillis = 1_000
+
 // Answer is that to an Acknowledge that waited for a write.
 type Answer struct {
 	Token uint64
@@ -28,6 +31,8 @@ type writes struct {
 	begun    bool // the start was set without a record having changed
 	seq      uint64
 	inFlight bool
+	failed   bool     // the last one: the next waits for retryAt, or until somebody waits for it
+	retryAt  int64    // milliseconds
 	queued   []uint64 // who waits for the next write
 	waiting  []uint64 // and for the one in flight
 	answers  []Answer
@@ -50,7 +55,7 @@ func (p *Partition) NextWrite() (w Write, ok bool) {
 		return Write{}, false
 	}
 	seq := o.seq + 1
-	news := o.begun || len(o.queued) > 0
+	news := o.begun && !o.failed || len(o.queued) > 0
 	leading, start, complete := true, p.start, int64(0)
 	for i := range p.runs {
 		r := &p.runs[i]
@@ -66,7 +71,7 @@ func (p *Partition) NextWrite() (w Write, ok bool) {
 		if !r.moving && !r.unsaved {
 			continue
 		}
-		news = true
+		news = news || r.moving || !o.failed
 		r.write = seq
 		if leading {
 			continue
@@ -82,9 +87,14 @@ func (p *Partition) NextWrite() (w Write, ok bool) {
 		}
 	}
 	if !news {
+		for i := range p.runs {
+			if r := &p.runs[i]; r.write == seq {
+				r.write = 0
+			}
+		}
 		return Write{}, false
 	}
-	o.seq, o.inFlight, o.begun = seq, true, false
+	o.seq, o.inFlight, o.begun, o.failed = seq, true, false, false
 	o.waiting, o.queued = o.queued, o.waiting[:0]
 	w.Seq, w.StateEpoch, w.StartOffset = seq, p.stateEpoch, start
 	w.DeliveryCompleteCount = int32(min(complete, math.MaxInt32))
@@ -101,7 +111,10 @@ func (p *Partition) Written(nowMillis int64, seq uint64, code protocol.ErrorCode
 		return
 	}
 	o.inFlight = false
-	told := persisterError(code)
+	if code != protocol.NONE {
+		o.failed, o.retryAt = true, p.now+retryMillis
+	}
+	told := PersisterError(code)
 	for _, token := range o.waiting {
 		o.answers = append(o.answers, Answer{token, told})
 	}
@@ -151,8 +164,8 @@ func (p *Partition) Fence(code protocol.ErrorCode) {
 	o.waiting, o.queued, o.inFlight = nil, nil, false
 }
 
-// persisterError is what a member is told when the state could not be written or read.
-func persisterError(code protocol.ErrorCode) protocol.ErrorCode {
+// PersisterError is what a member is told when the state could not be written or read.
+func PersisterError(code protocol.ErrorCode) protocol.ErrorCode {
 	switch code {
 	case protocol.NONE, protocol.GROUP_ID_NOT_FOUND, protocol.UNKNOWN_TOPIC_OR_PARTITION:
 		return code

@@ -32,7 +32,7 @@ var rules = []rule{
 	{"internal/guarantees", nil, nil},
 	{"internal/script", nil, nil},
 	{"internal/vmstat", nil, nil},
-	{"internal/broker", []string{"ring", "reactor", "protocol", "storage", "internal/metadata", "internal/config", "internal/regret", "internal/quota", "internal/group", "internal/txn"},
+	{"internal/broker", []string{"ring", "reactor", "protocol", "storage", "internal/metadata", "internal/config", "internal/regret", "internal/quota", "internal/group", "internal/share", "internal/txn"},
 		[]string{"github.com/twmb/franz-go/pkg/kmsg", "github.com/valyala/bytebufferpool", "golang.org/x/sys/unix"}},
 	{"ebpf", []string{"ring", "reactor"}, []string{"github.com/cilium/ebpf", "github.com/cilium/ebpf/", "golang.org/x/sys/unix"}},
 	{"internal/metrics", []string{"reactor", "protocol", "storage", "ebpf", "internal/broker", "internal/metadata", "internal/vmstat"},

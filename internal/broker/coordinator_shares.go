@@ -1,0 +1,119 @@
+package broker
+
+import (
+	"slipstream/internal/share"
+	"slipstream/protocol"
+)
+
+// shareMachine drives share.Coordinator for one partition of __share_group_state.
+type shareMachine struct {
+	of      *coordinated
+	states  *share.Coordinator
+	waiting map[uint64]func(share.Result)
+	token   uint64
+}
+
+func newShareMachine(c *coordinated) machine {
+	m := &shareMachine{of: c, waiting: make(map[uint64]func(share.Result))}
+	m.states = share.NewCoordinator(m.settings())
+	return m
+}
+
+func (m *shareMachine) settings() share.Settings {
+	out := m.of.shard.shares.settings().Coordinator
+	out.MaxBatchBytes = int(m.of.hosted.topic.settings.MaxMessageBytes)
+	return out
+}
+
+func (m *shareMachine) configure() { m.states.SetSettings(m.settings()) }
+
+// step takes a request; answer gets the result on this core, once.
+func (m *shareMachine) step(r share.Request, answer func(share.Result)) {
+	m.token++
+	r.Token = m.token
+	m.waiting[m.token] = answer
+	m.states.Step(m.of.shard.coordinating.millis(), r)
+}
+
+func (m *shareMachine) ready(int64) machineReady {
+	r := m.states.Ready(answersATurn)
+	out := machineReady{deadlineMillis: r.DeadlineMillis, more: r.More}
+	stamp := m.of.shard.core.Wall / 1e6
+	for _, b := range r.Batches {
+		records := make([]protocol.Record, len(b.Records))
+		for i, raw := range b.Records {
+			records[i] = protocol.Record{Timestamp: stamp, Key: raw.Key, Value: raw.Value}
+		}
+		out.batches = append(out.batches, machineBatch{seq: b.Seq, records: records, producerID: -1, producerEpoch: -1})
+	}
+	for _, result := range r.Results {
+		answer := m.waiting[result.Token]
+		delete(m.waiting, result.Token)
+		answer(result)
+	}
+	return out
+}
+
+func (m *shareMachine) replay(r *loadedRecord) error {
+	if r.marker {
+		return nil
+	}
+	return share.IgnoreUnknown(m.states.Replay(r.offset, r.key, r.value))
+}
+
+func (m *shareMachine) loaded(now int64)                  { m.states.Loaded(now) }
+func (m *shareMachine) tick(now int64)                    { m.states.Tick(now) }
+func (m *shareMachine) work(now int64)                    { m.states.Work(now) }
+func (m *shareMachine) broken() bool                      { return m.states.Unfinished() }
+func (m *shareMachine) resign(int64)                      { m.states.Unload() }
+func (m *shareMachine) committed(now int64, seq uint64)   { m.states.Committed(now, seq) }
+func (m *shareMachine) endTransaction(int64, int64, bool) {}
+
+func (m *shareMachine) failed(now int64, seq uint64, code protocol.ErrorCode) {
+	m.states.Failed(now, seq, code)
+}
+
+func (m *shareMachine) topicsChanged(_ int64, t *topicChanges) {
+	for _, topic := range t.removed {
+		m.states.TopicRemoved(topic.ID)
+	}
+}
+
+// askShareState has the coordinator of a share-partition's state take a request, and
+// calls done on this core with the result.
+func (s *Shard) askShareState(r share.Request, done func(share.Result)) {
+	var result share.Result
+	s.visitCoordinator(shareGroupState, r.Key.String(), func(co *coordinated, back func()) {
+		co.machine.(*shareMachine).step(r, func(answer share.Result) {
+			result = answer
+			back()
+		})
+	}, func(code protocol.ErrorCode) {
+		if code != protocol.NONE {
+			result = share.Result{Code: code}
+		}
+		done(result)
+	})
+}
+
+// shareGroupsEnabled says whether the feature share.version allows KIP-932.
+func (s *Shard) shareGroupsEnabled() bool { return s.image.Feature("share.version") >= 1 }
+
+// askCore runs ask on another core, and done here after ask has called back, which it
+// does once, there, at once or later. On one core these are plain calls.
+func (s *Shard) askCore(owner *Shard, ask func(back func()), done func()) {
+	if owner == s {
+		ask(done)
+		return
+	}
+	t := &coreTrip{home: s, owner: owner, ask: ask, done: done}
+	s.core.Send(owner.core, t)
+}
+
+// tellCore runs do on another core.
+func (s *Shard) tellCore(owner *Shard, do func()) {
+	s.askCore(owner, func(back func()) {
+		do()
+		back()
+	}, func() {})
+}
