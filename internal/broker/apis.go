@@ -39,7 +39,7 @@ var apiByKey [apiKeys]*api
 const apiKeys = 128
 
 func init() {
-	apis = slices.Concat(dataAPIs(), groupAPIs(), transactionAPIs(), clusterAPIs())
+	apis = slices.Concat(dataAPIs(), groupAPIs(), transactionAPIs(), shareAPIs(), clusterAPIs())
 	slices.SortFunc(apis, func(a, b api) int { return cmp.Compare(a.key, b.key) })
 	for i := range apis {
 		apis[i].place = i

@@ -96,6 +96,24 @@ func (s *Shard) askShareState(r share.Request, done func(share.Result)) {
 	})
 }
 
+// shareAPIs are the rows of share groups' keys.
+func shareAPIs() []api {
+	return []api{
+		{key: 76, min: 1, max: 1, advertisedMin: 1, cold: (*Shard).serveShareGroupHeartbeat},
+		{key: 77, min: 1, max: 1, advertisedMin: 1, cold: (*Shard).serveShareGroupDescribe},
+		{key: 78, min: 1, max: 2, advertisedMin: 1, cold: (*Shard).serveShareFetch, maxBytes: maxGroupFrameBytes},
+		{key: 79, min: 1, max: 2, advertisedMin: 1, cold: (*Shard).serveShareAcknowledge, maxBytes: maxGroupFrameBytes},
+		{key: 83, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveInitializeShareGroupState},
+		{key: 84, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveReadShareGroupState},
+		{key: 85, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveWriteShareGroupState},
+		{key: 86, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDeleteShareGroupState},
+		{key: 87, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveReadShareGroupStateSummary},
+		{key: 90, min: 0, max: 1, advertisedMin: 0, cold: (*Shard).serveDescribeShareGroupOffsets},
+		{key: 91, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveAlterShareGroupOffsets},
+		{key: 92, min: 0, max: 0, advertisedMin: 0, cold: (*Shard).serveDeleteShareGroupOffsets},
+	}
+}
+
 // shareGroupsEnabled says whether the feature share.version allows KIP-932.
 func (s *Shard) shareGroupsEnabled() bool { return s.image.Feature("share.version") >= 1 }
 
