@@ -45,36 +45,39 @@ func Recompress(b Batch, to Codec, limit int, s *Scratch) (Batch, ErrorCode) {
 
 // recompressTo copies src into out through a codec's writer.
 func recompressTo(out io.Writer, src io.Reader, to Codec) error {
-	var w io.WriteCloser
-	switch to {
-	case None:
-		_, err := io.Copy(out, src)
+	w, err := compressor(out, to)
+	if err != nil {
 		return err
-	case Gzip:
-		w = gzip.NewWriter(out)
-	case Snappy:
-		w = &xerialWriter{out: out}
-	case LZ4:
-		l := lz4.NewWriter(out)
-		if err := l.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false)); err != nil {
-			return err
-		}
-		w = l
-	case Zstd:
-		z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
-		if err != nil {
-			return err
-		}
-		w = z
-	default:
-		return errCodec
 	}
-	_, err := io.Copy(w, src)
+	_, err = io.Copy(w, src)
 	if closeErr := w.Close(); err == nil {
 		err = closeErr
 	}
 	return err
 }
+
+// compressor is a codec's writer into out. Closing it completes what is written.
+func compressor(out io.Writer, to Codec) (io.WriteCloser, error) {
+	switch to {
+	case None:
+		return plainWriter{out}, nil
+	case Gzip:
+		return gzip.NewWriter(out), nil
+	case Snappy:
+		return &xerialWriter{out: out}, nil
+	case LZ4:
+		w := lz4.NewWriter(out)
+		return w, w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false))
+	case Zstd:
+		return zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+	}
+	return nil, errCodec
+}
+
+// plainWriter compresses nothing.
+type plainWriter struct{ io.Writer }
+
+func (plainWriter) Close() error { return nil }
 
 // boundedBuffer grows up to a limit and fails then.
 type boundedBuffer struct {

@@ -20,6 +20,7 @@ func (s *Store) Close(done func(errs []error)) {
 	s.retention.stop()
 	for _, p := range s.partitions {
 		p.closed = true
+		p.stopCleaning()
 		if p.syncing.timer.Armed() {
 			s.core.Cancel(&p.syncing.timer)
 		}
@@ -35,7 +36,7 @@ func (s *Store) Close(done func(errs []error)) {
 // quiet says whether nothing of the partition is under way.
 func (p *Partition) quiet() bool {
 	return p.state == idle && p.writing.queued.empty() && p.writing.flight.empty() && !p.syncing.running &&
-		p.syncing.waiting.empty() && !p.preallocating && p.finishing == 0 && !p.savingEpochs && !p.deleting
+		p.syncing.waiting.empty() && !p.preallocating && p.finishing == 0 && !p.savingEpochs && !p.deleting && p.cleaning == nil
 }
 
 // quieted is called wherever something of a partition has ended: one that is to be closed or deleted may
@@ -170,6 +171,7 @@ type removal struct {
 // file.delete.delay.ms. Responses that are being sent from the files are not disturbed.
 func (s *Store) Delete(p *Partition, done func(error)) {
 	p.closed = true
+	p.stopCleaning()
 	p.removal = &removal{done: done}
 	queued := p.writing.queued
 	p.writing.queued = appendList{}

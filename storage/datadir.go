@@ -24,6 +24,7 @@ type Checkpoint struct {
 	HighWatermark int64
 	LogStart      int64
 	FirstSegment  int64 // base offset of the first segment; LogStart is only written where it is larger
+	CleanedTo     int64 // compacted up to here; 0: it never was
 	Readers       int64 // the lowest place of tail readers, -1 if there are none
 }
 
@@ -33,6 +34,7 @@ type Checkpoints struct {
 	RecoveryPoint map[string]int64
 	LogStart      map[string]int64
 	HighWatermark map[string]int64
+	CleanedTo     map[string]int64
 }
 
 // ReadCheckpoints reads the checkpoint files of a data directory. A file that cannot be read
@@ -53,10 +55,11 @@ func ReadCheckpoints(k ring.Files, dataDir string) (c Checkpoints, notes []strin
 	c.RecoveryPoint = read(recoveryCheckpointName)
 	c.LogStart = read(logStartCheckpointName)
 	c.HighWatermark = read(replicationCheckpointName)
+	c.CleanedTo = read(cleanerCheckpointName)
 	return c, notes
 }
 
-// WriteCheckpoints replaces recovery-point-, log-start- and replication-offset-checkpoint, and our own
+// WriteCheckpoints replaces recovery-point-, log-start-, replication- and cleaner-offset-checkpoint, and our own
 // slipstream-readers-checkpoint, each durably. all is every partition of the data directory; it is put in order here.
 func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 	slices.SortFunc(all, func(a, b Checkpoint) int {
@@ -67,13 +70,16 @@ func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 	})
 	recovery := make([]OffsetEntry, 0, len(all))
 	high := make([]OffsetEntry, 0, len(all))
-	var start, readers []OffsetEntry
+	var start, readers, cleaned []OffsetEntry
 	for i := range all {
 		p := &all[i]
 		recovery = append(recovery, OffsetEntry{p.Topic, p.Partition, p.RecoveryPoint})
 		high = append(high, OffsetEntry{p.Topic, p.Partition, p.HighWatermark})
 		if p.LogStart > p.FirstSegment {
 			start = append(start, OffsetEntry{p.Topic, p.Partition, p.LogStart})
+		}
+		if p.CleanedTo > 0 {
+			cleaned = append(cleaned, OffsetEntry{p.Topic, p.Partition, p.CleanedTo})
 		}
 		if p.Readers >= 0 {
 			readers = append(readers, OffsetEntry{p.Topic, p.Partition, p.Readers})
@@ -83,6 +89,7 @@ func WriteCheckpoints(k ring.Files, dataDir string, all []Checkpoint) error {
 		writeOffsets(k, dataDir, recoveryCheckpointName, recovery),
 		writeOffsets(k, dataDir, logStartCheckpointName, start),
 		writeOffsets(k, dataDir, replicationCheckpointName, high),
+		writeOffsets(k, dataDir, cleanerCheckpointName, cleaned),
 		writeReaders(k, dataDir, readers),
 	)
 }

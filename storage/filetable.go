@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -130,8 +131,12 @@ func (t *fileTable) find(p *Partition, s *segment, kind fileKind, open func(path
 		}
 		return f, nil
 	}
-	path := p.path(s.base, fileSuffixes[kind])
+	path, other := p.segmentPath(s, fileSuffixes[kind])
 	fd, err := open(path)
+	if other != "" && errors.Is(err, fs.ErrNotExist) {
+		path = other
+		fd, err = open(path)
+	}
 	if t.open > 0 && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)) {
 		for n := (t.open + 1) / 2; n > 0; n-- {
 			t.drop(t.tail)

@@ -12,16 +12,17 @@ import (
 // The helper makes the whole plan and not only the one read that was missing. So a plan ends after one trip, or one for
 // each segment that it comes through, even if pages leave the cache as fast as they are read.
 type Lookup struct {
-	p       *Partition
-	query   Query
-	finder  finder
-	located bool
-	from    cursor
-	to      cursor
-	outcome outcome
-	files   [timeIndexFile]lookupFile // .log and .index
-	done    bool
-	waiter  LookupWaiter
+	p          *Partition
+	query      Query
+	generation uint32 // of the log
+	finder     finder
+	located    bool
+	from       cursor
+	to         cursor
+	outcome    outcome
+	files      [timeIndexFile]lookupFile // .log and .index
+	done       bool
+	waiter     LookupWaiter
 }
 
 // LookupWaiter is told, on the partition's core, that a lookup is done.
@@ -30,16 +31,17 @@ type LookupWaiter interface{ LookedUp(l *Lookup) }
 // lookupFile is a file that a lookup reads: one that the store has open, or the path of one that it has not. Opening
 // a file whose name is not cached waits for the disk too.
 type lookupFile struct {
-	file *File // retained
-	path string
-	fd   int // opened by the helper, -1 if it was not
+	file  *File // retained
+	path  string
+	other string // where it may be instead
+	fd    int    // opened by the helper, -1 if it was not
 }
 
 // lookUp gives a plan to a helper: from the place where it begins, if that is known, or else what the store's
 // finder was stopped at.
 func (p *Partition) lookUp(q Query, from cursor) *Lookup {
 	st := p.store
-	l := &Lookup{p: p, query: q, finder: st.finder, located: from.segment != nil, from: from}
+	l := &Lookup{p: p, query: q, generation: p.generation, finder: st.finder, located: from.segment != nil, from: from}
 	f := &l.finder
 	f.recent = append([]indexEntry(nil), f.recent...)
 	f.scratch = nil
@@ -49,7 +51,7 @@ func (p *Partition) lookUp(q Query, from cursor) *Lookup {
 		if x.file = f.segment.files[kind]; x.file != nil {
 			x.file.Retain()
 		} else {
-			x.path = p.path(f.base, fileSuffixes[kind])
+			x.path, x.other = p.segmentPath(f.segment, fileSuffixes[kind])
 		}
 	}
 	st.Stats.Lookups++
@@ -76,7 +78,7 @@ func (l *Lookup) Work(k kernel) reactor.Message {
 		if kind == int(indexFile) && l.finder.entries == 0 {
 			continue
 		}
-		fd, err := k.Open(x.path, readWrite, 0)
+		fd, err := openSegmentFile(k, x.path, x.other, readWrite)
 		if err != nil {
 			l.outcome = broken
 			return l

@@ -42,7 +42,7 @@ type Partition struct {
 	readers   readers
 
 	store   *Store
-	listed  int // place in store.partitions
+	listed  int        // place in store.partitions
 	waiters waiterList // for the high watermark
 	settled waiterList // for the last stable offset
 
@@ -59,11 +59,14 @@ type Partition struct {
 	epochsLost                  bool  // nor can it be read: to be written without waiting for an append
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool
-	finishing                   int      // closed segments that a helper puts in order
-	deleting                    bool     // a helper renames the files of segments that were taken out of the log
-	rollThenRetain              bool     // retention waits for the roll that is under way
-	generation                  uint32   // counts the times that closed segments left the log
-	removal                     *removal // being deleted
+	finishing                   int       // closed segments that a helper puts in order
+	deleting                    bool      // a helper renames the files of segments that were taken out of the log
+	rollThenRetain              bool      // retention waits for the roll that is under way
+	cleaning                    *cleaning // being compacted
+	cleanedTo                   int64     // compacted up to here: cleaner-offset-checkpoint
+	uncleanable                 bool      // compaction has failed, and would fail again
+	generation                  uint32    // counts the times that closed segments left the log
+	removal                     *removal  // being deleted
 }
 
 // state is what the log's writer is about. Appends queue in all of them but the last.

@@ -80,7 +80,7 @@ func (p *Partition) planAnew(q Query) (Range, *Lookup, protocol.ErrorCode) {
 func (p *Partition) lookedUp(l *Lookup) (Range, *Lookup, protocol.ErrorCode) {
 	f := &l.finder
 	switch {
-	case !f.segment.live(): // another is in its place
+	case !f.segment.live(), l.outcome != present && l.generation != p.generation: // another is in its place, or its files are
 		return p.planAnew(l.query)
 	case l.outcome != present:
 		if f.brokeAt >= 0 {

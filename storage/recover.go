@@ -12,6 +12,7 @@ import (
 type OpenOptions struct {
 	RecoveryPoint int64 // from recovery-point-offset-checkpoint; 0 if it is not in there
 	LogStart      int64 // from log-start-offset-checkpoint; 0 if it is not in there
+	CleanedTo     int64 // from cleaner-offset-checkpoint; 0 if it is not in there
 	Clean         bool  // the broker was shut down cleanly: the log is as its files say
 	// ID, if its Topic is not empty, is whose log the caller expects: another topic id in the directory is an error.
 	ID TopicPartition
@@ -70,6 +71,7 @@ func Open(k ring.Kernel, dir string, cfg Config, o OpenOptions) (*Partition, Rec
 	}
 	op := &opening{k: k, p: newPartition(dir, id, cfg), o: o}
 	op.p.fresh = !o.Clean
+	op.p.cleanedTo = o.CleanedTo
 	if err := op.open(); err != nil {
 		return nil, op.report, fmt.Errorf("open the log of %s: %w", &id, err)
 	}

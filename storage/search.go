@@ -20,6 +20,7 @@ type Searcher struct {
 	maximum  int64 // the active segment's largest timestamp
 	limit    int64 // the high watermark: records from there on are not found
 	logStart int64
+	swapped  map[int64]bool // segments whose files are called .swap
 	scratch  protocol.Scratch
 
 	generation uint32
@@ -38,8 +39,17 @@ var nothing = Found{-1, -1, -1}
 func (p *Partition) Searcher() *Searcher {
 	n := len(p.segments) - 1
 	s := p.segments[n]
+	var swapped map[int64]bool
+	if p.cleaning != nil {
+		swapped = map[int64]bool{}
+		for _, c := range p.segments {
+			if c.phase == segmentSwapped {
+				swapped[c.base] = true
+			}
+		}
+	}
 	return &Searcher{
-		dir: p.dir, closed: p.segments[:n:n], base: s.base, size: s.size, entries: s.entries, times: s.timeEntries,
+		swapped: swapped, dir: p.dir, closed: p.segments[:n:n], base: s.base, size: s.size, entries: s.entries, times: s.timeEntries,
 		maximum: p.active.maxTimestamp, limit: p.offsets.HighWatermark, logStart: p.offsets.LogStart,
 		generation: p.generation,
 	}
@@ -113,7 +123,11 @@ func (q *Searcher) largest(k ring.Files, t target) (int64, error) {
 }
 
 func (q *Searcher) path(base int64, suffix string) string {
-	return q.dir + "/" + fileName(base, suffix)
+	path := q.dir + "/" + fileName(base, suffix)
+	if q.swapped[base] {
+		return path + swapSuffix // and if it is not any more, the snapshot is stale
+	}
+	return path
 }
 
 // readTimes reads entries [from, to) of a segment's .timeindex.

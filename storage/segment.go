@@ -1,6 +1,10 @@
 package storage
 
-import "math"
+import (
+	"errors"
+	"io/fs"
+	"math"
+)
 
 // segment is one .log file with its indexes. Once closed, by a roll, only its phase, dirty, finishing, files and aborts
 // fields change.
@@ -11,7 +15,7 @@ type segment struct {
 	size        int64 // bytes of whole batches
 	dirty       int64 // of these, the last that are neither on the disk nor on their way
 	largest     int64 // of its timestamps (ms), -1 if there are none; once it is closed
-	oldest      int64 // the largest timestamp of its first batch, once it is closed; -1: none, unknownOldest: not read yet
+	oldest      int64 // the largest timestamp of its first batch, or near it (the first in .timeindex), once it is closed; -1: none
 	modified    int64 // when it was last written to (ms)
 	noted       bool  // that largest lies in the future
 	entries     int32 // on disk, in .index
@@ -22,9 +26,6 @@ type segment struct {
 	observed    uint32 // the .log's number with the core's CacheObserver, once it was opened; 0: it has none
 	aborts      aborts
 }
-
-// unknownOldest is segment.oldest of one that was opened without being read.
-const unknownOldest = -2
 
 // fileKind is which of a segment's files.
 type fileKind uint8
@@ -104,6 +105,25 @@ func (p *Partition) observeExtent(s *segment) {
 	if s.observed != 0 {
 		p.store.files.observer.Extent(s.observed, s.size)
 	}
+}
+
+// segmentPath is where one of a segment's files is. One that a cleaner has just put into the log is called .swap, or, if it is
+// not there, otherwise already: that is the other path, empty where there is none.
+func (p *Partition) segmentPath(s *segment, suffix string) (path, other string) {
+	path = p.path(s.base, suffix)
+	if s.phase == segmentSwapped {
+		return path + swapSuffix, path
+	}
+	return path, ""
+}
+
+// openSegmentFile opens a file at a path or else at another.
+func openSegmentFile(k kernel, path, other string, flags int) (int, error) {
+	fd, err := k.Open(path, flags, 0)
+	if other != "" && errors.Is(err, fs.ErrNotExist) {
+		return k.Open(other, flags, 0)
+	}
+	return fd, err
 }
 
 func (p *Partition) path(base int64, suffix string) string {

@@ -45,6 +45,14 @@ type StoreStats struct {
 	DeletedSegments                        uint64 // taken out of their logs: below the log's start, or replaced by a cleaned one
 	DeletedBytes                           uint64 // of those
 
+	Cleanings           uint64 // logs compacted
+	FailedCleanings     uint64
+	CleanedSegments     uint64 // replaced by cleaned ones
+	CleanerReadBytes    uint64 // by compaction, for the map of keys and to copy
+	CleanerWrittenBytes uint64
+	CleanerReadRecords  uint64 // of segments that were copied
+	CleanerKeptRecords  uint64 // of those
+
 	DirtyBytes        int64  // now: of logs, written here and neither written behind nor synced
 	WritebackBytes    uint64 // written behind: given to the disk ahead of any fsync
 	WritebackSteps    uint64 // requests that did so
@@ -260,8 +268,9 @@ func (p *Partition) Checkpoint() Checkpoint {
 		readers = at
 	}
 	return Checkpoint{
-		Readers: readers,
-		Topic:   p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.checkpointed(),
+		CleanedTo: p.cleanedTo,
+		Readers:   readers,
+		Topic:     p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.checkpointed(),
 		HighWatermark: p.offsets.HighWatermark, LogStart: p.offsets.LogStart, FirstSegment: p.segments[0].base,
 	}
 }

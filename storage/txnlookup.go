@@ -48,7 +48,8 @@ func (l *AbortedLookup) submit(base int64) {
 		}
 		part := abortedPart{segment: s, list: s.aborts.list[:len(s.aborts.list):len(s.aborts.list)]}
 		if s.aborts.list == nil {
-			part.path, part.base, part.end = p.path(s.base, txnIndexSuffix), s.base, p.endOf(p.segmentFor(s.base))
+			part.path, _ = p.segmentPath(s, txnIndexSuffix) // what becomes of a name meanwhile, Deliver finds out
+			part.base, part.end = s.base, p.endOf(p.segmentFor(s.base))
 		}
 		l.parts = append(l.parts, part)
 	}

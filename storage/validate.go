@@ -23,9 +23,9 @@ func (op *opening) trustClosed(s *segment, end int64) error {
 	if err != nil {
 		return err
 	}
-	s.size, s.modified, s.oldest = info.Size, info.ModifiedNanos/1e6, unknownOldest
+	s.size, s.modified = info.Size, info.ModifiedNanos/1e6
 	last, err := op.trustIndexes(s, end)
-	s.largest = last.largest()
+	s.largest, s.oldest = last.largest()
 	if err == nil && !last.timeOK && s.size > 0 {
 		// A roll leaves the segment's largest timestamp there: without it a search by
 		// time would pass the segment over.
@@ -40,14 +40,16 @@ type lastEntries struct {
 	indexOK bool
 	time    timeEntry
 	timeOK  bool
+
+	firstTime int64 // the timestamp of the first .timeindex entry
 }
 
-// largest is the segment's largest timestamp.
-func (l *lastEntries) largest() int64 {
+// largest is the segment's largest timestamp, and one of the first.
+func (l *lastEntries) largest() (largest, oldest int64) {
 	if !l.timeOK {
-		return -1
+		return -1, -1
 	}
-	return l.time.timestamp
+	return l.time.timestamp, l.firstTime
 }
 
 // trustIndexes counts the entries of a segment's indexes and checks the last ones against the log: end is the
@@ -73,6 +75,7 @@ func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err er
 	}
 	if n > 0 {
 		last.time, last.timeOK = decodeTimeEntry(b), true
+		last.firstTime = decodeTimeEntry(first).timestamp
 		if e, f := last.time, decodeTimeEntry(first); n > 1 && (f.timestamp >= e.timestamp || f.relative > e.relative) || e.relative < 0 || int64(e.relative) > limit || e.timestamp < 0 {
 			return last, fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(e.relative))
 		}

@@ -433,7 +433,8 @@ func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
 	}
 	o.opened, o.report, o.err = storage.Open(b.kernel, dir, o.topic.settings, storage.OpenOptions{
 		RecoveryPoint: points.RecoveryPoint[name], LogStart: points.LogStart[name],
-		Clean: b.report.Clean, ID: id,
+		CleanedTo: points.CleanedTo[name],
+		Clean:     b.report.Clean, ID: id,
 	})
 	if o.err == nil && o.opened.ID().TopicID != o.topic.id {
 		o.err = fmt.Errorf("directory %s belongs to a topic of id %s, the metadata says %s", dir, o.opened.ID().TopicID, o.topic.id)

@@ -1,0 +1,309 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"syscall"
+
+	"slipstream/protocol"
+	"slipstream/reactor"
+)
+
+// Cleaning one log (compaction). A helper does the work, a piece at a time, and the core decides between the pieces when the next
+// one comes, or that none does. No piece waits for anything, so that a helper is never kept for long.
+//
+//	map       read the dirty part: the offset at which each key is last
+//	copy      read a group of segments, write what is kept into .cleaned files            for each group
+//	commit    .cleaned made durable, and renamed to .swap: from here on they count
+//	swap      on the core: the log has the new segment instead of the old ones
+//	name      the old files renamed to .deleted, then .swap to the names that segments have
+//
+// A crash before the end of commit leaves the old segments, one after it the new one (listing.go): the renames of each step are durable
+// before those of the next begin. Offsets do not change, nor does the log end or begin elsewhere; a new segment ends with the
+// batch that the old ones ended with, as an empty one if need be, so that no gap arises between segments.
+
+// CleanOptions are what a cleaner may take.
+type CleanOptions struct {
+	MapBytes       int64   // log.cleaner.dedupe.buffer.size: memory for the map of keys
+	BytesPerSecond float64 // log.cleaner.io.max.bytes.per.second: read and written; math.MaxFloat64: no limit
+}
+
+// CleanResult is what a cleaning came to.
+type CleanResult struct {
+	From, To          int64 // the offsets that were dirty and are clean now
+	SegmentsBefore    int
+	SegmentsAfter     int
+	MapBytes          int64 // read for the map
+	MapRecords        int64
+	ReadBytes         int64 // of segments that were cleaned
+	WrittenBytes      int64
+	ReadRecords       int64
+	KeptRecords       int64
+	BufferUtilization float64 // of the map
+	Nanos             int64
+	Err               error // nil: it was done, or ended because the log is going away (then To is From)
+}
+
+// Cleaner is the memory of one cleaner, used for one log after the other.
+type Cleaner struct {
+	offsets offsetMap
+	filter  protocol.Filter
+	out     []byte
+}
+
+// cleanStage is what the next piece of a cleaning does.
+type cleanStage uint8
+
+const (
+	cleanMap cleanStage = iota
+	cleanCopy
+	cleanCommit
+	cleanName
+	cleanGiveUp
+)
+
+// cleaning is a cleaning under way. Between Offload and Deliver it is the helper's.
+type cleaning struct {
+	p       *Partition
+	cleaner *Cleaner
+	options CleanOptions
+	config  Config
+	dir     string
+	done    func(CleanResult)
+
+	stage    cleanStage
+	segments []*segment // all below upTo, in order; what changes of them is not looked at
+	ends     []int64    // the offset after each
+	later    []laterAborts
+	last     map[int64]lastOfProducer
+	now      int64 // ms, when it began
+	from, to int64 // dirty; to: the first that must not be cleaned, then what was taken into the map
+	began    int64
+	piece    int64 // bytes
+	moved    int64 // bytes read and written by the last piece
+	timer    reactor.Timer
+
+	reading  quietReader
+	at       int // the segment being read
+	opened   bool
+	prepared bool // the map has its room
+	txns     cleanedTransactions
+	groups   [][2]int // places in segments, [from, to)
+	group    int
+	writing  cleanWriter
+	result   CleanResult
+}
+
+// cleanPiece is how much one piece of a cleaning reads.
+const cleanPiece = 1 << 20
+
+// Clean begins to clean a log that Cleanable has spoken of. done is told on the core when it is over, and how it went.
+func (p *Partition) Clean(c *Cleanable, cleaner *Cleaner, o CleanOptions, done func(CleanResult)) {
+	core := p.store.core
+	n := p.segmentFor(c.UpTo)
+	j := &cleaning{
+		p: p, cleaner: cleaner, options: o, config: p.config, dir: p.dir, done: done,
+		segments: append([]*segment(nil), p.segments[:n]...), ends: make([]int64, n), last: p.lastOfProducers(),
+		now: core.Wall / 1e6, from: c.From, to: c.UpTo, began: core.Now, txns: newCleanedTransactions(),
+	}
+	j.piece = cleanPiece
+	if o.BytesPerSecond < 10*cleanPiece {
+		j.piece = max(int64(o.BytesPerSecond/10), 64<<10)
+	}
+	for i := range j.segments {
+		j.ends[i] = p.endOf(i)
+		j.segments[i].moveTo(segmentCleaning)
+	}
+	for _, s := range p.txns.abortingFrom(p.segments[0].base) {
+		j.later = append(j.later, laterAborts{s.base, p.endOf(p.segmentFor(s.base)), s.aborts.list[:len(s.aborts.list):len(s.aborts.list)]})
+	}
+	for j.at < n && j.ends[j.at] <= c.From {
+		j.at++
+	}
+	j.result.From, j.result.To = c.From, c.From
+	j.result.SegmentsBefore = len(p.segments)
+	p.cleaning = j
+	core.Offload(j)
+}
+
+// Work implements reactor.Job.
+func (j *cleaning) Work(k kernel) reactor.Message {
+	j.moved = 0
+	var err error
+	switch j.stage {
+	case cleanMap:
+		err = j.buildMap(k)
+	case cleanCopy:
+		err = j.copyOn(k)
+	case cleanCommit:
+		err = j.writing.commit(k)
+	case cleanName:
+		err = j.name(k)
+	case cleanGiveUp:
+		j.reading.close()
+		j.writing.giveUp(k)
+	}
+	if err != nil && j.result.Err == nil {
+		j.result.Err = err
+	}
+	return j
+}
+
+// Deliver implements reactor.Message.
+func (j *cleaning) Deliver(*reactor.Core) {
+	p := j.p
+	if j.stage == cleanGiveUp {
+		j.end()
+		return
+	}
+	if j.stage == cleanName {
+		j.named()
+	}
+	switch {
+	case j.result.Err != nil || (p.closed || p.trouble == unsyncable) && j.stage != cleanCommit:
+		j.stage = cleanGiveUp
+		p.store.core.Offload(j)
+		return
+	case j.stage == cleanMap && j.at == len(j.segments):
+		j.beginCopying()
+	case j.stage == cleanCopy && j.at == j.groups[j.group][1]:
+		j.stage = cleanCommit
+	case j.stage == cleanCommit:
+		j.swap()
+		j.stage = cleanName
+	case j.stage == cleanName:
+		j.stage, j.group = cleanCopy, j.group+1
+		if j.group == len(j.groups) {
+			j.result.To = j.to
+			p.cleanedTo = j.to
+			j.end()
+			return
+		}
+	}
+	j.pace()
+}
+
+// pace has the next piece come when the budget allows it.
+func (j *cleaning) pace() {
+	core := j.p.store.core
+	if wait := float64(j.moved) / j.options.BytesPerSecond * 1e9; wait >= 1e5 && j.stage != cleanName {
+		core.After(int64(min(wait, 3600e9)), &j.timer, j)
+		return
+	}
+	core.Offload(j)
+}
+
+// Fire implements reactor.TimerHandler.
+func (j *cleaning) Fire(*reactor.Timer) { j.p.store.core.Offload(j) }
+
+// end is the end of a cleaning, on the core.
+func (j *cleaning) end() {
+	p := j.p
+	for _, s := range j.segments {
+		if s.phase == segmentCleaning {
+			s.moveTo(segmentClosed)
+		}
+	}
+	j.result.SegmentsAfter = len(p.segments)
+	j.result.BufferUtilization = j.cleaner.offsets.utilization()
+	j.result.Nanos = p.store.core.Now - j.began
+	j.cleaner.offsets.release()
+	j.cleaner.filter, j.cleaner.out = protocol.Filter{}, nil
+	if err := j.result.Err; err != nil && !passing(err) {
+		p.uncleanable = true
+		p.store.note("the log of %s cannot be compacted, and is left alone until the broker is restarted: %v", &p.id, err)
+	}
+	p.cleaning = nil
+	p.store.Stats.count(&j.result)
+	p.dropBelow()
+	j.done(j.result)
+	p.quieted()
+}
+
+// stopCleaning has a cleaning that waits for its budget end now: the log is going away.
+func (p *Partition) stopCleaning() {
+	if j := p.cleaning; j != nil && j.timer.Armed() {
+		p.store.core.Cancel(&j.timer)
+		j.stage = cleanGiveUp
+		p.store.core.Offload(j)
+	}
+}
+
+// passing says whether an error may be another time's: the disk was full, or the process had no descriptors left.
+func passing(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Uncleanable reports whether compaction of the log has failed, and is not tried again.
+func (p *Partition) Uncleanable() bool { return p.uncleanable }
+
+// CleanedTo is the offset up to which the log was compacted.
+func (p *Partition) CleanedTo() int64 { return p.cleanedTo }
+
+// beginCopying plans what is written anew: segments are put together as far as one segment may hold them.
+func (j *cleaning) beginCopying() {
+	j.reading.close()
+	if j.to = j.cleaner.offsets.latest + 1; j.to <= j.from {
+		j.to, j.result.Err = j.from, errNoRoom
+		j.stage = cleanGiveUp
+		return
+	}
+	n := 0
+	for n < len(j.segments) && j.segments[n].base < j.to {
+		n++
+	}
+	j.groups = groupSegments(j.segments[:n], j.ends, &j.config)
+	j.stage, j.at, j.txns = cleanCopy, 0, newCleanedTransactions()
+	j.result.MapBytes = j.result.ReadBytes
+	j.result.ReadBytes = 0
+}
+
+// groupSegments puts neighbours together whose sizes, indexes and offsets one segment has room for, before anything is taken
+// out of them, as Kafka does.
+func groupSegments(segments []*segment, ends []int64, c *Config) (groups [][2]int) {
+	for i := 0; i < len(segments); {
+		from := i
+		var size, index, time int64
+		for ; i < len(segments); i++ {
+			s := segments[i]
+			size += s.size
+			index += int64(s.entries) * indexEntryBytes
+			time += int64(s.timeEntries) * timeIndexEntryBytes
+			fits := size <= int64(c.SegmentBytes) && index <= int64(c.IndexBytes) && time <= int64(c.IndexBytes) &&
+				(s.size == 0 || ends[i]-1-segments[from].base <= math.MaxInt32)
+			if i > from && !fits {
+				break
+			}
+		}
+		groups = append(groups, [2]int{from, i})
+	}
+	return groups
+}
+
+var (
+	errCleanedTooLarge = errors.New("what is left of its segments does not fit into one")
+	errNoRoom          = errors.New("log.cleaner.dedupe.buffer.size has no room for the keys of one batch")
+)
+
+func (r *CleanResult) String() string {
+	return fmt.Sprintf("offsets %d to %d: %d segments of %d bytes and %d records became %d bytes and %d records",
+		r.From, r.To, r.SegmentsBefore-r.SegmentsAfter+1, r.ReadBytes, r.ReadRecords, r.WrittenBytes, r.KeptRecords)
+}
+
+// count enters a cleaning into the store's figures.
+func (s *StoreStats) count(r *CleanResult) {
+	s.Cleanings++
+	if r.Err != nil {
+		s.FailedCleanings++
+	}
+	s.CleanerReadBytes += uint64(r.MapBytes + r.ReadBytes)
+	s.CleanerWrittenBytes += uint64(r.WrittenBytes)
+	s.CleanerReadRecords += uint64(r.ReadRecords)
+	s.CleanerKeptRecords += uint64(r.KeptRecords)
+}
