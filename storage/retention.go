@@ -28,13 +28,14 @@ type retention struct {
 	store    *Store
 	interval int64 // nanoseconds; 0: no rounds
 	at       int   // the partition that is next in the round
+	begun    bool
 	timer    reactor.Timer
 }
 
-// begin has the first round come.
+// begin has the first round come. Partitions are adopted before their core has a clock: the first turn is waited for.
 func (r *retention) begin() {
 	if r.interval > 0 && !r.timer.Armed() {
-		r.store.core.After(min(r.interval, firstRetentionNanos), &r.timer, r)
+		r.store.core.After(0, &r.timer, r)
 	}
 }
 
@@ -47,6 +48,11 @@ func (r *retention) stop() {
 
 // Fire implements reactor.TimerHandler: a piece of a round.
 func (r *retention) Fire(*reactor.Timer) {
+	if !r.begun {
+		r.begun = true
+		r.store.core.After(min(r.interval, firstRetentionNanos), &r.timer, r)
+		return
+	}
 	now := r.store.core.Wall / 1e6
 	for looks := 0; r.at < len(r.store.partitions); r.at++ {
 		if looks >= retentionLooks {

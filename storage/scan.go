@@ -8,8 +8,8 @@ import (
 // Scan is a log from an offset on, as it was when it was asked for, for a helper to read batch by batch while the
 // core goes on: how a coordinator is loaded. What is below the high watermark is in it.
 //
-// Compaction and deletion may take a segment's file away before the helper opens it. Read then fails with
-// fs.ErrNotExist, and a new Scan from where it came to sees what took its place.
+// Compaction and deletion may take a segment's file away before the helper opens it, or put another in its place. Read may
+// then fail; the scan is Stale, and a new one from where it came to sees what took its place.
 type Scan struct {
 	search Searcher
 	from   int64
@@ -54,3 +54,6 @@ func (s *Scan) Read(k ring.Kernel, f func(b protocol.Batch) bool) (next int64, d
 	}
 	return next, true, nil
 }
+
+// Stale reports whether closed segments have left the log since the scan was made: an error of Read may come of that.
+func (s *Scan) Stale(p *Partition) bool { return s.search.Stale(p) }

@@ -28,6 +28,7 @@ func (*quieted) Deliver(*reactor.Core) {}
 
 // DrainStarted implements reactor.Drainer: nobody waits any longer.
 func (s *Shard) DrainStarted(*reactor.Core) {
+	s.stopCleaners()
 	s.coordinating.stop()
 	for op := s.fetching.head; op != nil; op = op.after {
 		op.maxWaitMillis = 0

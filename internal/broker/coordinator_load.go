@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"slipstream/protocol"
 	"slipstream/reactor"
@@ -147,15 +146,18 @@ func (l *coordinatorLoad) take(b protocol.Batch, scratch *protocol.Scratch) (byt
 // Deliver implements reactor.Message: a chunk has been read.
 func (l *coordinatorLoad) Deliver(*reactor.Core) {
 	c := l.of
+	replaced := l.scan.Stale(c.hosted.log)
 	l.scan, l.reading = nil, false
 	if c.load != l || c.state != coordinatorLoading {
 		c.shard.coordinating.loadEnded()
 		return // it has resigned meanwhile
 	}
-	if errors.Is(l.err, fs.ErrNotExist) && l.attempts < loadAttempts {
-		l.attempts++
-		l.read()
-		return
+	if replaced && l.err != nil && l.attempts < loadAttempts {
+		if l.attempts++; len(l.records) == 0 {
+			l.read()
+			return
+		}
+		l.err = nil // what was read up to there is good; a new scan goes on from it
 	}
 	c.mark()
 }

@@ -117,3 +117,17 @@ func (k kafkaSettings) Internal(topic string) InternalTopic {
 	}
 	return InternalTopic{Partitions: 1}
 }
+
+// Cleaner implements TopicSettings.
+func (k kafkaSettings) Cleaner(broker BrokerConfigs) CleanerSettings {
+	d := dynamic(nil, broker)
+	c := CleanerSettings{
+		Threads: int(k.number(d, "log.cleaner.threads")), MapBytes: k.number(d, "log.cleaner.dedupe.buffer.size"),
+		BackoffMillis: k.number(d, "log.cleaner.backoff.ms"),
+	}
+	c.BytesPerSec, _ = strconv.ParseFloat(strings.TrimSpace(k.static.BrokerValue(config.Broker("log.cleaner.io.max.bytes.per.second"), d).Text), 64)
+	if k.static.Get("log.cleaner.enable") == "false" {
+		c.Threads = 0
+	}
+	return c
+}

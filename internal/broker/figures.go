@@ -130,4 +130,6 @@ type PartitionFigures struct {
 	Bytes    int64
 	Segments int
 	Failed   bool // takes no more appends
+
+	Uncleanable bool // compaction has failed and is not tried again
 }

@@ -214,6 +214,7 @@ func (b *Broker) openDoors(ready func()) {
 				b.state.Store(int32(StateRunning))
 				ready()
 				first.startCheckpoints()
+				first.startCleaners()
 			}
 		}}
 		if s == first {

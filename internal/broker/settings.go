@@ -91,6 +91,9 @@ type TopicSettings interface {
 	DescribeTopic(topic []metadata.ConfigEntry, broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 	DescribeBroker(broker BrokerConfigs, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig
 
+	// Cleaner gives what compaction goes by.
+	Cleaner(broker BrokerConfigs) CleanerSettings
+
 	// Transactions gives what transactions go by.
 	Transactions(broker BrokerConfigs) TransactionSettings
 

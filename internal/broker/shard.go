@@ -49,6 +49,7 @@ type Shard struct {
 
 	topicList []*topicState // in no order
 	closing   closing
+	cleaning  cleaning // on core 0 only
 	regret    regretting
 	telemetry telemetry
 

@@ -55,6 +55,8 @@ type CoreSnapshot struct {
 	ColdSlowed           uint64 // times that they were slowed down for tail readers
 	MetadataOffset       int64  // of the last record of the image; the same on all cores, sooner or later
 
+	Cleaner CleanerFigures // of core 0
+
 	// LongestSliceNanos is the longest that a slice took the core; Slices how many
 	// there were.
 	LongestSliceNanos int64
@@ -127,6 +129,7 @@ func (s *CoreSnapshot) copyCounters() {
 	s.Produce, s.Fetch = h.produceErrors, h.fetchErrors
 	s.Refused = append(s.Refused[:0], h.refused...)
 	s.All = h.counters
+	s.Cleaner = h.cleaning.figures
 	s.ParkedFetches = h.parkedFetches
 	s.Telemetry = h.telemetry.counters
 	s.FetchSessions, s.FetchPartitions, s.FetchSessionsEvicted = len(h.sessions.sessions), h.sessions.partitions, h.sessions.evicted
@@ -173,6 +176,7 @@ func (s *CoreSnapshot) copyPartitions() (room bool) {
 		segments += p.Segments()
 		s.Partitions = append(s.Partitions, PartitionFigures{
 			ID: p.ID(), Offsets: p.Offsets(), Bytes: p.Bytes(), Segments: p.Segments(), Failed: p.Failed(),
+			Uncleanable: p.Uncleanable(),
 		})
 	}
 	s.step, s.index = snapshotTopics, len(s.shard.topicList)

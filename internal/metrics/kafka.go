@@ -21,6 +21,8 @@ const (
 	brokerTopic = "kafka.server:type=BrokerTopicMetrics,name="
 	requestBean = "kafka.network:type=RequestMetrics,name="
 	logBean     = "kafka.log:type=Log,name="
+	cleanerBean = "kafka.log:type=LogCleaner,name="
+	managerBean = "kafka.log:type=LogCleanerManager,name="
 	replicaBean = "kafka.server:type=ReplicaManager,name="
 	controlBean = "kafka.controller:type=KafkaController,name="
 	socketBean  = "kafka.server:type=socket-server-metrics,listener=*,networkProcessor=*, "
@@ -155,6 +157,16 @@ var (
 	flushCount = kafkas(counter, "kafka_log_logflushstats_logflushrateandtimems_count", "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs, Count", "fdatasyncs of logs.")
 	offlineDir = kafkas(gauge, "kafka_log_logmanager_offlinelogdirectorycount", "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Data directories that cannot be used: 0, for a broker without its one does not run.")
 
+	recopyPercent    = kafkas(gauge, "kafka_log_logcleaner_cleaner_recopy_percent", cleanerBean+"cleaner-recopy-percent", "Bytes written by the last compaction, of those read.")
+	maxBufferPercent = kafkas(gauge, "kafka_log_logcleaner_max_buffer_utilization_percent", cleanerBean+"max-buffer-utilization-percent", "How full the last compaction's map of keys was.")
+	maxCleanSeconds  = kafkas(gauge, "kafka_log_logcleaner_max_clean_time_secs", cleanerBean+"max-clean-time-secs", "How long the last compaction took.")
+	maxDelaySeconds  = kafkas(gauge, "kafka_log_logcleaner_max_compaction_delay_secs", cleanerBean+"max-compaction-delay-secs", "How long dirty records had outstayed max.compaction.lag.ms when logs were last looked at.")
+	deadCleaners     = kafkas(gauge, "kafka_log_logcleaner_deadthreadcount", cleanerBean+"DeadThreadCount", "0: a cleaner is no thread.")
+	maxDirtyPercent  = kafkas(gauge, "kafka_log_logcleanermanager_max_dirty_percent", managerBean+"max-dirty-percent", "The dirty part of the filthiest log, when logs were last looked at.")
+	sinceLastRun     = kafkas(gauge, "kafka_log_logcleanermanager_time_since_last_run_ms", managerBean+"time-since-last-run-ms", "Since logs were last looked at.")
+	uncleanableCount = kafkas(gauge, "kafka_log_logcleanermanager_uncleanable_partitions_count", managerBean+"uncleanable-partitions-count,logDirectory=*", "Logs whose compaction has failed, and is not tried again.")
+	uncleanableBytes = kafkas(gauge, "kafka_log_logcleanermanager_uncleanable_bytes", managerBean+"uncleanable-bytes,logDirectory=*", "Bytes of those logs.")
+
 	partitionCount = kafkas(gauge, "kafka_server_replicamanager_partitioncount", replicaBean+"PartitionCount", "Partitions of this broker.")
 	leaderCount    = kafkas(gauge, "kafka_server_replicamanager_leadercount", replicaBean+"LeaderCount", "Partitions that it leads: all of them.")
 	offlineCount   = kafkas(gauge, "kafka_server_replicamanager_offlinereplicacount", replicaBean+"OfflineReplicaCount", "Partitions whose log takes no more appends, because an fsync failed.")
@@ -167,7 +179,7 @@ var (
 )
 
 func (c *collector) putKafkaLogs(out *output) {
-	partitions, failed, syncs := 0, 0, uint64(0)
+	partitions, failed, syncs, uncleanable, size := 0, 0, uint64(0), 0, int64(0)
 	for _, p := range c.view.partitions {
 		partition := strconv.Itoa(int(p.ID.Partition))
 		labels := out.label(logSize, p.ID.Topic, partition)
@@ -175,6 +187,10 @@ func (c *collector) putKafkaLogs(out *output) {
 		out.add(logEnd, float64(p.Offsets.LogEnd), labels)
 		out.add(logStart, float64(p.Offsets.LogStart), labels)
 		out.add(logSegments, float64(p.Segments), labels)
+		if p.Uncleanable {
+			uncleanable++
+			size += p.Bytes
+		}
 		if p.ID.Topic != metadata.MetadataTopic {
 			partitions++
 			if p.Failed {
@@ -189,6 +205,9 @@ func (c *collector) putKafkaLogs(out *output) {
 	}
 	out.count(flushCount, syncs)
 	out.put(offlineDir, 0)
+	out.put(uncleanableCount, float64(uncleanable))
+	out.put(uncleanableBytes, float64(size))
+	c.putKafkaCleaner(out)
 	for _, f := range []*family{partitionCount, leaderCount, atMinISR} {
 		out.put(f, float64(partitions))
 	}
@@ -196,6 +215,25 @@ func (c *collector) putKafkaLogs(out *output) {
 	for _, f := range []*family{underReplicas, underMinISR, reassigning, isrShrinks, isrExpands} {
 		out.put(f, 0)
 	}
+}
+
+// putKafkaCleaner shows what core 0 has of compaction.
+func (c *collector) putKafkaCleaner(out *output) {
+	if len(c.view.cores) == 0 || c.view.cores[0] == nil {
+		return
+	}
+	f := &c.view.cores[0].Cleaner
+	out.put(recopyPercent, 100*f.RecopyRatio)
+	out.put(maxBufferPercent, 100*f.MaxBufferUtilization)
+	out.put(maxCleanSeconds, f.MaxCleanSeconds)
+	out.put(maxDelaySeconds, float64(f.MaxDelayMillis)/1000)
+	out.put(deadCleaners, 0)
+	out.put(maxDirtyPercent, 100*f.MaxDirtyRatio)
+	since := int64(0)
+	if f.LastLookMillis > 0 {
+		since = max(time.Now().UnixMilli()-f.LastLookMillis, 0)
+	}
+	out.put(sinceLastRun, float64(since))
 }
 
 var (
