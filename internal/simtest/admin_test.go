@@ -14,6 +14,7 @@ type topic struct {
 	parts   []*history
 
 	transactional bool // written in transactions
+	growing       bool // a partition may have been added
 }
 
 // admin creates topics and looks whether those that exist still do.
@@ -88,7 +89,9 @@ func (a *admin) create(t *topic) {
 func (a *admin) look() {
 	req := kmsg.NewPtrMetadataRequest()
 	asked := append([]*topic(nil), a.known...)
+	counts := map[*topic]int{}
 	for _, t := range asked {
+		counts[t] = len(t.parts)
 		rt := kmsg.NewMetadataRequestTopic()
 		rt.Topic = kmsg.StringPtr(t.name)
 		req.Topics = append(req.Topics, rt)
@@ -107,7 +110,7 @@ func (a *admin) look() {
 			if t.id == [16]byte{} {
 				t.id = got.TopicID
 			}
-			if got.ErrorCode != codeNone || got.Topic == nil || *got.Topic != t.name || got.TopicID != t.id || len(got.Partitions) != len(t.parts) {
+			if got.ErrorCode != codeNone || got.Topic == nil || *got.Topic != t.name || got.TopicID != t.id || len(got.Partitions) < counts[t] || len(got.Partitions) > len(t.parts) && !t.growing {
 				a.run.fail(fmt.Errorf("topic %s was created with id %x and %d partitions; the metadata says error %d, id %x, %d partitions",
 					t.name, t.id, len(t.parts), got.ErrorCode, got.TopicID, len(got.Partitions)))
 				return
@@ -122,10 +125,15 @@ func (a *admin) look() {
 	})
 }
 
+// grow takes in that the topic has more partitions now.
+func (t *topic) grow(to int) {
+	for len(t.parts) < to {
+		t.parts = append(t.parts, newHistory(fmt.Sprint(t.name, "-", len(t.parts)), t.durable))
+	}
+}
+
 func newTopic(name string, partitions int, durable bool) *topic {
 	t := &topic{name: name, durable: durable}
-	for i := range partitions {
-		t.parts = append(t.parts, newHistory(fmt.Sprint(name, "-", i), durable))
-	}
+	t.grow(partitions)
 	return t
 }

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"fmt"
+	"slices"
 
 	"slipstream/internal/guarantees"
 
@@ -26,6 +27,7 @@ type audited struct {
 	stable int64 // told last; -1: not yet
 	high   int64
 	floor  int64
+	asked  int64 // the offset of the fetch under way
 	first  int64
 	ids    []string // with keep
 	at     []int64
@@ -33,12 +35,20 @@ type audited struct {
 
 func (r *run) newAuditor(keep bool) *auditor {
 	a := &auditor{run: r, data: link{run: r, kind: lookForNothing}, version: int16(11 + r.rand.IntN(7)), keep: keep}
-	for _, t := range r.topics {
+	a.find()
+	return a
+}
+
+// find takes in partitions that have been added.
+func (a *auditor) find() {
+	for _, t := range a.run.topics {
 		for i := range t.parts {
-			a.parts = append(a.parts, &audited{topic: t, part: guarantees.Partition{Topic: t.name, Number: int32(i)}, stable: -1})
+			p := guarantees.Partition{Topic: t.name, Number: int32(i)}
+			if !slices.ContainsFunc(a.parts, func(o *audited) bool { return o.part == p }) {
+				a.parts = append(a.parts, &audited{topic: t, part: p, stable: -1})
+			}
 		}
 	}
-	return a
 }
 
 func (a *auditor) step() error {
@@ -50,11 +60,12 @@ func (a *auditor) step() error {
 		return nil
 	}
 	a.asking = true
+	a.find()
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = -1, int32(5+a.run.rand.IntN(30)), 1, 100_000, 1
 	req.SessionID, req.SessionEpoch = 0, -1
 	for _, one := range a.parts {
-		one.floor = a.run.truth.txns.StableFloor(one.part)
+		one.asked, one.floor = one.next, a.run.truth.txns.StableFloor(one.part)
 		t := kmsg.NewFetchRequestTopic()
 		t.Topic, t.TopicID = one.topic.name, one.topic.id
 		p := kmsg.NewFetchRequestTopicPartition()
@@ -92,15 +103,18 @@ func (a *auditor) fetched(r *kmsg.FetchResponse) error {
 }
 
 func (a *auditor) fetchedPartition(one *audited, p *kmsg.FetchResponseTopicPartition) error {
+	if one.next != one.asked {
+		return nil // it has gone to the log's start meanwhile
+	}
 	switch p.ErrorCode {
 	case codeNone:
 	case codeNotLeader, codeUnknownTopic, codeUnknownTopicID, codeStorageError:
 		return nil
 	case codeOffsetOutOfRange:
-		if p.LogStartOffset <= one.next {
-			return fmt.Errorf("offset %d is out of range, the log starts at %d", one.next, p.LogStartOffset)
+		if h := one.topic.parts[one.part.Number]; one.next >= h.deleted {
+			return fmt.Errorf("offset %d is out of range, records up to %d were deleted", one.next, h.deleted)
 		}
-		one.next, one.first, one.ids, one.at = p.LogStartOffset, p.LogStartOffset, nil, nil
+		earliest(&a.data, one.part, func(offset int64) { one.next, one.first, one.ids, one.at = offset, offset, nil, nil }, func() {})
 		return nil
 	default:
 		return fmt.Errorf("error %d", p.ErrorCode)

@@ -16,7 +16,10 @@
 // members of groups of both protocols who join, leave, crash, pause beyond their
 // session and come back as zombies; transactional producers who abort, stall beyond
 // their timeout, die in the middle and are replaced while they live; pipelines of
-// consume, transform and produce; and readers of what is committed. What must hold there is internal/guarantees; and
+// consume, transform and produce; readers of what is committed; and an administrator
+// who makes and deletes topics, groups, offsets and records, adds partitions and
+// changes settings. Now and then everybody falls silent, and what the coordinators say
+// is compared before and after a kill. What must hold there is internal/guarantees; and
 // each coordinator looks for contradictions in its own state after each turn. Where
 // every batch is synced the power is cut, too: then a coordinator's answer is as good
 // as a producer's acknowledgement.

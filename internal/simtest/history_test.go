@@ -15,6 +15,9 @@ type history struct {
 	at    map[int64]string // the record at an offset, as acknowledged or read
 	acked map[string]int64 // where a record was acknowledged to be
 	high  int64            // the highest offset known to have been reached
+
+	deleted int64 // records below it may have been deleted on demand
+	start   int64 // and below this one they were
 }
 
 func newHistory(name string, durable bool) *history {
@@ -67,7 +70,13 @@ func (h *history) reached(offset, floor int64) error {
 // complete checks a partition that was read from its start, first, to its end.
 func (h *history) complete(first int64, ids []string) error {
 	end := first + int64(len(ids))
+	if first < h.start {
+		return fmt.Errorf("%s: the log starts at %d, records below %d were deleted", h.name, first, h.start)
+	}
 	for id, at := range h.acked {
+		if at < first && first <= h.deleted {
+			continue
+		}
 		if at < first || at >= end || ids[at-first] != id {
 			return fmt.Errorf("%s: record %s was acknowledged at offset %d and is not there; the log is from %d to %d", h.name, id, at, first, end)
 		}

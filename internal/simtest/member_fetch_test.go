@@ -74,11 +74,7 @@ func (m *member) fetchedShare(s *share, p *kmsg.FetchResponseTopicPartition) {
 	switch p.ErrorCode {
 	case codeNone:
 	case codeOffsetOutOfRange:
-		if p.LogStartOffset > s.position {
-			s.position = p.LogStartOffset // records were deleted
-			return
-		}
-		m.rewind(s)
+		m.rewind(s) // records were deleted
 		return
 	case codeNotLeader, codeUnknownTopic, codeUnknownTopicID, codeStorageError:
 		m.fetchAt = m.now() + 5e6
@@ -110,21 +106,27 @@ func (m *member) rewind(s *share) {
 		return
 	}
 	s.asked = true
+	earliest(&m.data, s.part, func(offset int64) { s.asked, s.position = false, offset }, func() { s.asked = false })
+}
+
+// earliest asks where a partition's log begins.
+func earliest(l *link, part guarantees.Partition, found func(offset int64), lost func()) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	t := kmsg.NewListOffsetsRequestTopic()
-	t.Topic = s.part.Topic
+	t.Topic = part.Topic
 	p := kmsg.NewListOffsetsRequestTopicPartition()
-	p.Partition, p.Timestamp, p.CurrentLeaderEpoch = s.part.Number, -2, -1
+	p.Partition, p.Timestamp, p.CurrentLeaderEpoch = part.Number, -2, -1
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	m.data.call(req, 4, func(resp kmsg.Response) {
-		s.asked = false
+	l.call(req, 4, func(resp kmsg.Response) {
 		r := resp.(*kmsg.ListOffsetsResponse)
 		if len(r.Topics) == 1 && len(r.Topics[0].Partitions) == 1 && r.Topics[0].Partitions[0].ErrorCode == codeNone {
-			s.position = r.Topics[0].Partitions[0].Offset
+			found(r.Topics[0].Partitions[0].Offset)
+			return
 		}
-	}, func() { s.asked = false })
+		lost()
+	}, lost)
 }
 
 // committer is the plain worker: records are done when they are there, and

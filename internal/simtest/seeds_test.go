@@ -88,6 +88,9 @@ func (r *run) step() {
 		return // nothing to produce to yet
 	}
 	for _, p := range r.producers {
+		if r.society != nil && r.frozen {
+			break
+		}
 		if err := p.step(); err != nil {
 			r.fail(err)
 		}
@@ -180,7 +183,18 @@ func (r *run) ended(how string, loses bool, end func() error) error {
 		return fmt.Errorf("%s: %w", how, err)
 	}
 	r.crashes[how]++
+	r.crashed()
 	return r.restart(loses)
+}
+
+// crashed: where a log begins is kept now and then only, as in Kafka: deleted records
+// may be back.
+func (r *run) crashed() {
+	for _, t := range r.topics {
+		for _, h := range t.parts {
+			h.start = 0
+		}
+	}
 }
 
 // restart starts the broker until it serves; it may be stopped while it starts.

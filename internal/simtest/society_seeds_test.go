@@ -73,6 +73,7 @@ func (r *run) populate() {
 		r.desks = append(r.desks, &desk{run: r, id: fmt.Sprint("desk-", i), events: map[string]int{}})
 	}
 	r.audits = append(r.audits, r.newAuditor(false))
+	r.noise = r.newNoise()
 }
 
 func (c *crew) reads(topic string) bool { return slices.Contains(c.topics, topic) }
@@ -84,6 +85,19 @@ func (r *run) societyRound() error {
 		return err
 	}
 	w := r.node.world
+	if r.rand.IntN(4) == 0 {
+		return r.recallAcross(func() error {
+			cut := r.durable && r.rand.IntN(2) == 0
+			return r.ended(fmt.Sprint("silence, power cut ", cut), cut, func() error {
+				if cut {
+					w.PowerCut(sim.CutDrawn)
+				} else {
+					w.Kill()
+				}
+				return nil
+			})
+		})
+	}
 	switch n := r.rand.IntN(6); {
 	case n == 0:
 		return r.ended("stop", false, func() error { return r.stop(false) })
@@ -239,6 +253,7 @@ func TestSocietySeeds(t *testing.T) {
 	events, crashes := map[string]int{}, map[string]int{}
 	var simulated int64
 	var outcomes [3]int
+	noises, recalled := map[string]int{}, 0
 	for seed := first; seed < first+n; seed++ {
 		_, r := oneSociety(t, seed)
 		total.worked += r.worked
@@ -252,6 +267,10 @@ func TestSocietySeeds(t *testing.T) {
 				events[what] += n
 			}
 		}
+		for what, n := range r.noise.done {
+			noises[what] += n
+		}
+		recalled += r.recalled
 		simulated += r.now()
 		for _, c := range r.crews {
 			for what, n := range c.events {
@@ -263,6 +282,7 @@ func TestSocietySeeds(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds, %.1f s simulated: %d records worked on, %d commits, %d refused; %v; ends %v", n, float64(simulated)/1e9, total.worked, total.commits, total.zombies, events, crashes)
+	t.Logf("administration: %v; %d states compared across a kill", noises, recalled)
 	t.Logf("transactions: %d committed, %d aborted, %d unknown; %d producers fenced; %d records read back", outcomes[0], outcomes[1], outcomes[2], total.fences, total.audited)
 	if total.worked == 0 || total.commits == 0 {
 		t.Error("nothing was done")

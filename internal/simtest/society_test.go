@@ -22,6 +22,7 @@ type society struct {
 	crews  []*crew
 	desks  []*desk
 	audits []*auditor
+	noise  *noise
 	claims map[string]*transactor // who has asked last to be the producer of a transactional id
 
 	worked   int // records that members were given
@@ -30,6 +31,10 @@ type society struct {
 	zombies  int // commits that were refused
 	finished int // transactions
 	fences   int // producers that were fenced
+
+	frozen    bool // nobody does anything but who recalls
+	recalling *recall
+	recalled  int // states that were compared
 }
 
 // truth is what the records are: who reads one sees the same as everyone else.
@@ -49,6 +54,7 @@ func (t *truth) consumed(p guarantees.Partition, f *fetched, committed bool) err
 	if topic == nil {
 		return nil // one that comes and goes
 	}
+	topic.grow(int(p.Number) + 1)
 	h := topic.parts[p.Number]
 	for i, id := range f.ids {
 		if err := h.saw(f.offsets[i], id); err != nil {
@@ -64,10 +70,21 @@ func (t *truth) consumed(p guarantees.Partition, f *fetched, committed bool) err
 }
 
 func (s *society) step() error {
+	if s.recalling != nil {
+		if err := s.recalling.step(); err != nil {
+			return err
+		}
+	}
+	if s.frozen {
+		return nil
+	}
 	for _, c := range s.crews {
 		if err := c.step(); err != nil {
 			return fmt.Errorf("group %s: %w", c.name, err)
 		}
+	}
+	if err := s.noise.step(); err != nil {
+		return err
 	}
 	for _, d := range s.desks {
 		if err := d.step(); err != nil {
@@ -89,7 +106,7 @@ func (s *society) caughtUp(ends map[guarantees.Partition]int64) bool {
 			return false
 		}
 		for p, end := range ends { // all of them: the order does not show
-			if c.reads(p.Topic) && c.group.Committable(p) < end {
+			if end > 0 && c.reads(p.Topic) && c.group.Committable(p) < end {
 				return false
 			}
 		}
