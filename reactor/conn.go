@@ -32,6 +32,7 @@ type Conn struct {
 	send     sendState
 
 	idle       Timer
+	mute       Timer // armed: muted
 	lastActive int64
 	memory     MemoryWaiter
 
@@ -163,6 +164,7 @@ func (c *Conn) Close() {
 	c.closing = true
 	core := c.Core
 	core.Cancel(&c.idle)
+	c.unmute()
 	core.Arena.Unwait(&c.memory)
 	c.cancelReceive()
 	if c.send.op != 0 {
@@ -246,6 +248,9 @@ func (c *Conn) finishIfDone() {
 	if c.requests.head != nil || c.send.first != nil || c.memory.waiting || c.links[listReady].listed {
 		return
 	}
+	if c.mute.Armed() && c.Core.drain.phase == drainNone {
+		return // frames of it may be waiting
+	}
 	if c.eof {
 		if c.unparsed() > 0 {
 			c.Core.Stats.FramesCutShort++
@@ -260,6 +265,7 @@ func (c *Conn) finishIfDone() {
 // unread bytes in the socket would reset it and take the last responses along.
 func (c *Conn) lingerOn() {
 	c.linger = true
+	c.unmute()
 	sqe, _ := c.Core.submit((*connOps)(c), opShutdown)
 	if sqe == nil {
 		c.Close()

@@ -52,6 +52,8 @@ type Counters struct {
 	ConnectionsIdle    uint64 // closed for Limits.IdleNanos
 	ConnectionsStarved uint64 // closed for Limits.StarvedNanos
 	ConnectionsReset   uint64 // ended by the peer: ECONNRESET, EPIPE, ETIMEDOUT
+	ConnectionsMuted   int    // now: not received from for a time
+	Mutes              uint64 // times that one was muted
 	AcceptErrors       uint64 // accepts that failed
 	AcceptPauses       uint64 // of these, for lack of descriptors or memory
 

@@ -164,6 +164,9 @@ func (c *Conn) receivedProvided(res int32, f flags) {
 		} else {
 			b.came = c.Core.Clock
 			c.pushInbox(b)
+			if c.mute.Armed() {
+				c.hush()
+			}
 		}
 	}
 	if c.closing {
@@ -301,7 +304,7 @@ func (c *Conn) mayReceive() bool {
 	if c.linger {
 		return true
 	}
-	if c.finish || s.inbox != nil {
+	if c.finish || s.inbox != nil || c.mute.Armed() {
 		return false
 	}
 	if c.requests.held != nil {

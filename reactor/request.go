@@ -174,7 +174,7 @@ func (c *Conn) dispatch(payload []byte, in *Block) {
 // mayDispatch reports whether the bounds and the service allow the next frame.
 func (c *Conn) mayDispatch() bool {
 	q, limits := &c.requests, &c.Core.limits
-	if q.held != nil || c.closing || c.linger || c.Core.drain.phase != drainNone {
+	if q.held != nil || c.closing || c.linger || c.mute.Armed() || c.Core.drain.phase != drainNone {
 		return false
 	}
 	return !c.overBounds(q, limits)
@@ -349,7 +349,7 @@ func (c *Conn) settle() {
 
 // unstall lets waiting frames be dispatched, later in this turn or in the next.
 func (c *Conn) unstall() {
-	if c.requests.stalled && c.requests.held == nil && !c.overBounds(&c.requests, &c.Core.limits) {
+	if c.requests.stalled && c.requests.held == nil && !c.mute.Armed() && !c.overBounds(&c.requests, &c.Core.limits) {
 		c.requests.stalled = false
 		c.Core.ready.push(c)
 	}
