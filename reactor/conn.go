@@ -14,6 +14,9 @@ type Conn struct {
 	ID   uint64 // unique on its core, in the order of accepting
 	Peer netip.AddrPort
 	User any // the service's
+	// SendNanos is the time that the core spent sending on it, but for what the ring
+	// does.
+	SendNanos int64
 
 	fd    int
 	index int // in Core.conns

@@ -85,7 +85,7 @@ func (c *Conn) relay() {
 	c.fillIovecs(iovecs)
 	core.Stats.SendsNow++
 	sent, errno := core.Kernel.SendNow(c.fd, iovecs, more)
-	core.ReadClock()
+	c.SendNanos += core.ReadClock() - c.send.since
 	switch errno {
 	case 0:
 		c.countRelayed(sent)

@@ -294,8 +294,9 @@ func (c *Conn) flushNow(limit int) (sent int) {
 			c.Core.large.push(c)
 			break
 		}
+		before := c.Core.Clock
 		n, errno := c.sendNow(limit - sent)
-		c.Core.ReadClock()
+		c.SendNanos += c.Core.ReadClock() - before
 		switch {
 		case errno == waits:
 			return sent

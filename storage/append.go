@@ -33,6 +33,8 @@ type Append struct {
 	// Written is when the batch was in the page cache, on the clock of [reactor.Core.Clock]: from then on it
 	// waited for an fsync, if at all. 0 if it was refused.
 	Written int64
+	// WriteNanos is the batch's share, by its bytes, of the time that the core spent writing it: 0 if a worker did.
+	WriteNanos int64
 
 	next, prev *Append
 	end        int64 // the offset after the batch (after the original, if it is a duplicate)

@@ -49,7 +49,9 @@ const iovecBytes = int(unsafe.Sizeof(unix.Iovec{}))
 type writing struct {
 	queued appendList
 	flight appendList
-	bytes  int            // of batches in the write in flight
+	bytes  int   // of batches in the write in flight
+	nanos  int64 // that the core spent in the write that has just ended, on over bytes
+	over   int
 	zeros  int            // behind them
 	file   *File          // retained for the write in flight
 	iovecs *reactor.Block // of the write in flight, or nil
@@ -149,13 +151,15 @@ func (p *Partition) writeOnce() bool {
 		p.submitWrite(n)
 		return false
 	}
+	before := p.store.core.Clock
 	done, errno := p.store.core.Kernel.WriteNow(f.fd, iovecs[:n], s.size)
 	p.store.Stats.InlineWrites++
 	for errno == syscall.EINTR {
 		done, errno = p.store.core.Kernel.WriteNow(f.fd, iovecs[:n], s.size)
 	}
-	p.store.core.ReadClock()
+	w.nanos, w.over = p.store.core.ReadClock()-before, bytes
 	p.wrote(done, errno)
+	w.nanos = 0
 	return true
 }
 
@@ -257,6 +261,14 @@ func (p *Partition) keepFirst() {
 	w.queued, w.flight = w.flight, kept
 }
 
+// share is the part that n bytes have in the time of the write that has just ended.
+func (w *writing) share(n int) int64 {
+	if w.nanos == 0 || w.over == 0 {
+		return 0
+	}
+	return w.nanos * int64(n) / int64(w.over)
+}
+
 // wrote takes the end of a write in: n bytes of the batches in flight were written at the log's end.
 func (p *Partition) wrote(n int, errno syscall.Errno) {
 	w := &p.writing
@@ -299,6 +311,7 @@ func (p *Partition) advance(done *appendList) {
 			continue
 		}
 		b := a.Batch
+		a.WriteNanos = p.writing.share(len(b))
 		p.active.add(s.size, len(b), int32(a.end-1-s.base), b.MaxTimestamp(), p.config.IndexIntervalBytes)
 		s.size += int64(len(b))
 		a.endPlace = place{s, s.size, a.end}

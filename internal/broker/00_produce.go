@@ -33,6 +33,10 @@ type produceOp struct {
 	unknown  int // parts that are back because their transaction has to be verified
 	times    produceTimes
 	next     *produceOp
+
+	clientID       []byte // aliases the request's frame
+	accounted      bool   // with its client's quotas
+	throttleMillis int32
 }
 
 // produceTimes are a part's way, on the clock of the cores: sent to the partition's
@@ -73,7 +77,7 @@ const (
 
 func (s *Shard) serveProduce(r *reactor.Request, h protocol.Header, body []byte) reactor.Disposition {
 	op := s.takeProduce()
-	op.req, op.corrID = r, h.CorrelationID
+	op.req, op.corrID, op.clientID = r, h.CorrelationID, h.ClientID
 	if err := op.decoded.Decode(h.Version, body); err != nil {
 		s.putProduce(op)
 		return s.refuse(r, "unreadable produce request")
@@ -363,6 +367,9 @@ func (op *produceOp) account() {
 // finishProduce responds, or for acks=0 closes the connection if anything was
 // refused: the only way to tell such a producer (as Kafka does).
 func (s *Shard) finishProduce(op *produceOp) {
+	if s.quotas != nil && !op.accounted {
+		op.throttle(s.quotas)
+	}
 	if op.decoded.Acks == 0 {
 		conn, failed := op.req.Conn, false
 		for i := range op.parts {
@@ -406,7 +413,7 @@ func (op *produceOp) encode(b []byte) []byte {
 		}
 		b = e.EndTopic(b)
 	}
-	return e.End(b, 0, 0, nil)
+	return e.End(b, 0, op.throttleMillis, nil)
 }
 
 func growParts(parts []producePart, n int) []producePart {

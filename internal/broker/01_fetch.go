@@ -31,6 +31,10 @@ func (s *Shard) serveFetch(r *reactor.Request, h protocol.Header, body []byte) r
 	op.req, op.version, op.corrID, op.clientID = r, h.Version, h.CorrelationID, h.ClientID
 	s.fetching.add(op)
 	op.maxWaitMillis, op.minBytes, op.maxBytes = q.MaxWaitMillis, q.MinBytes, min(q.MaxBytes, s.broker.fetchMaxBytes)
+	if s.quotas != nil {
+		op.maxBytes = s.quotas.fetchMost(r.Conn, h.ClientID, op.maxBytes)
+		op.minBytes = min(op.minBytes, op.maxBytes)
+	}
 	op.readCommitted = q.IsolationLevel == 1
 	op.follower = q.ReplicaID >= 0
 	op.sessionCode = op.openSession(q)
@@ -368,6 +372,9 @@ func (op *fetchOp) limit() {
 func (op *fetchOp) choose() (bytes int) {
 	bytes = protocol.FetchFixedBytes
 	op.topicGroups = 0
+	if op.throttleMillis > 0 {
+		return bytes
+	}
 	var last *fetchPart
 	for i := range op.parts {
 		p := &op.parts[i]
@@ -397,6 +404,9 @@ func (op *fetchOp) respond() {
 	}
 	if !op.chosen {
 		op.limit()
+		if s.quotas != nil {
+			op.throttle(s.quotas)
+		}
 		op.headerBytes = op.choose()
 		op.chosen = true
 		for i := range op.parts {
@@ -441,7 +451,7 @@ func (op *fetchOp) rotate() {
 func (op *fetchOp) encode(block *reactor.Block) {
 	e := protocol.FetchEncoder{Version: op.version}
 	b := block.Bytes()[:0]
-	b = e.Begin(b, op.corrID, 0, op.sessionCode, op.sessionID, op.topicGroups)
+	b = e.Begin(b, op.corrID, op.throttleMillis, op.sessionCode, op.sessionID, op.topicGroups)
 	outside, from, relayed := 0, 0, 0
 	var result protocol.FetchResult
 	for i := 0; i < len(op.parts); {

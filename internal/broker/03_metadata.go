@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"math"
+
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
 
@@ -34,8 +36,9 @@ func (s *Shard) serveMetadata(c *call) {
 		return
 	}
 	var created *kmsg.CreateTopicsResponse
+	m := c.mutating(math.MaxInt16)
 	s.propose(func(ctl *metadata.Controller) (records []metadata.Record) {
-		created, records = ctl.CreateTopics(autoCreation(missing))
+		m.on(ctl, s.broker.shards[controllerCore], func() { created, records = ctl.CreateTopics(autoCreation(missing)) })
 		return records
 	}, func(code protocol.ErrorCode) {
 		refused := make(map[string]int16)
@@ -46,6 +49,7 @@ func (s *Shard) serveMetadata(c *call) {
 				refused[t.Topic] = t.ErrorCode
 			}
 		}
+		c.throttleMillis = m.delayMillis
 		c.reply(s.describeMetadata(req, refused))
 	})
 }

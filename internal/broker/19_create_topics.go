@@ -15,11 +15,13 @@ import (
 func (s *Shard) serveCreateTopics(c *call) {
 	req := c.body.(*kmsg.CreateTopicsRequest)
 	var resp *kmsg.CreateTopicsResponse
+	m := c.mutating(6)
 	s.propose(func(ctl *metadata.Controller) (records []metadata.Record) {
-		resp, records = ctl.CreateTopics(req)
+		m.on(ctl, s.broker.shards[controllerCore], func() { resp, records = ctl.CreateTopics(req) })
 		return records
 	}, func(code protocol.ErrorCode) {
 		uncommitted(code, len(resp.Topics), func(i int) *int16 { return &resp.Topics[i].ErrorCode })
+		c.throttleMillis = m.delayMillis
 		c.reply(resp)
 	})
 }

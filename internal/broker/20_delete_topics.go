@@ -13,11 +13,13 @@ import (
 func (s *Shard) serveDeleteTopics(c *call) {
 	req := c.body.(*kmsg.DeleteTopicsRequest)
 	var resp *kmsg.DeleteTopicsResponse
+	m := c.mutating(5)
 	s.propose(func(ctl *metadata.Controller) (records []metadata.Record) {
-		resp, records = ctl.DeleteTopics(req)
+		m.on(ctl, s.broker.shards[controllerCore], func() { resp, records = ctl.DeleteTopics(req) })
 		return records
 	}, func(code protocol.ErrorCode) {
 		uncommitted(code, len(resp.Topics), func(i int) *int16 { return &resp.Topics[i].ErrorCode })
+		c.throttleMillis = m.delayMillis
 		c.reply(resp)
 	})
 }

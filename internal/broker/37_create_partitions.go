@@ -12,11 +12,13 @@ import (
 func (s *Shard) serveCreatePartitions(c *call) {
 	req := c.body.(*kmsg.CreatePartitionsRequest)
 	var resp *kmsg.CreatePartitionsResponse
+	m := c.mutating(3)
 	s.propose(func(ctl *metadata.Controller) (records []metadata.Record) {
-		resp, records = ctl.CreatePartitions(req)
+		m.on(ctl, s.broker.shards[controllerCore], func() { resp, records = ctl.CreatePartitions(req) })
 		return records
 	}, func(code protocol.ErrorCode) {
 		uncommitted(code, len(resp.Topics), func(i int) *int16 { return &resp.Topics[i].ErrorCode })
+		c.throttleMillis = m.delayMillis
 		c.reply(resp)
 	})
 }

@@ -21,6 +21,8 @@ type call struct {
 	late   bool // its handler has returned without an answer
 	done   bool // it has its answer
 
+	throttleMillis int32 // what a handler has found, see quota_mutations.go
+
 	waiting *bytebufferpool.ByteBuffer // an encoded response that found the arena full
 	next    *call
 }
@@ -41,6 +43,13 @@ func (c *call) reply(resp kmsg.Response) {
 		c.req.Spent(reactor.StageRemote, c.shard.core.Clock)
 	}
 	resp.SetVersion(c.body.GetVersion())
+	if q := c.shard.quotas; q != nil {
+		if delay := q.answered(c); delay > 0 {
+			if t, ok := resp.(interface{ SetThrottle(millis int32) }); ok {
+				t.SetThrottle(delay)
+			}
+		}
+	}
 	buf := bytebufferpool.Get()
 	b := append(buf.B[:0], 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.header.CorrelationID))

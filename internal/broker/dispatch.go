@@ -33,12 +33,23 @@ func (s *Shard) tooManyPartitions(n int) bool {
 	return n > partitionsPerRequest && n > partitionsPerRequest+s.image.PartitionCount()
 }
 
-// Request serves one frame. An unreadable or unserved request closes its
-// connection, as in Kafka: there is no response format to answer in.
+// Request serves one frame.
 func (s *Shard) Request(r *reactor.Request) reactor.Disposition {
+	if s.quotas != nil && s.quotas.times() {
+		return s.quotas.serve(r)
+	}
+	return s.serve(r)
+}
+
+// serve serves one frame. An unreadable or unserved request closes its connection,
+// as in Kafka: there is no response format to answer in.
+func (s *Shard) serve(r *reactor.Request) reactor.Disposition {
 	h, body, err := protocol.ParseHeader(r.Payload)
 	if err != nil {
 		return s.refuse(r, "unreadable request header")
+	}
+	if s.quotas != nil {
+		s.quotas.client(r.Conn, h.ClientID)
 	}
 	var row *api
 	if h.APIKey >= 0 && int(h.APIKey) < len(apiByKey) {

@@ -49,9 +49,10 @@ type fetchOp struct {
 	parts  []fetchPart
 	visits []fetchVisit // by core
 
-	chosen      bool // limit and choose have run
-	topicGroups int
-	headerBytes int
+	chosen         bool  // limit, throttle and choose have run
+	throttleMillis int32 // told with an empty response
+	topicGroups    int
+	headerBytes    int
 
 	away    int  // visits and cancels on other cores, plus one while a loop is sending
 	waits   bool // visits may be waiting on their cores

@@ -132,6 +132,8 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 		s.removeTopic(m, protocol.UUID(r.TopicID))
 	case *metadata.ConfigRecord:
 		s.followConfig(m, r)
+	case *metadata.ClientQuotaRecord:
+		s.followQuota(r)
 	case *metadata.FeatureLevelRecord:
 		s.configureTransactions()
 		s.shares.configure()

@@ -512,6 +512,7 @@ func (b *Broker) openMetadata() error {
 		for _, t := range s.image.Topics() {
 			s.addTopic(protocol.UUID(t.ID), t.Name).grow(len(t.Partitions))
 		}
+		s.loadQuotas()
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ func (s *Shard) putProduce(op *produceOp) {
 	}
 	op.req = nil
 	op.times = produceTimes{}
+	op.clientID, op.accounted, op.throttleMillis = nil, false, 0
 	op.decoded = protocol.ProduceRequest{}
 	op.next = s.freeProduce
 	s.freeProduce = op
@@ -70,7 +71,7 @@ func (s *Shard) putFetch(op *fetchOp) {
 	}
 	op.req, op.session, op.sessionID, op.sessionCode = nil, nil, noSession, protocol.NONE
 	op.chosen, op.expired, op.woken, op.waits = false, false, false, false
-	op.topicGroups, op.headerBytes = 0, 0
+	op.topicGroups, op.headerBytes, op.throttleMillis = 0, 0, 0
 	op.next = s.freeFetch
 	s.freeFetch = op
 }

@@ -104,6 +104,9 @@ type TopicSettings interface {
 	// Shares gives what share groups go by; the batch limit is not in it.
 	Shares(broker BrokerConfigs) ShareSettings
 
+	// Quotas gives the windows that rates are measured over.
+	Quotas() QuotaSettings
+
 	// Internal says how an internal topic is made.
 	Internal(topic string) InternalTopic
 	DescribeBrokers(all []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig

@@ -25,14 +25,17 @@ type Shard struct {
 	topicsByName   map[string]*topicState
 	hosted         map[partitionKey]*hosted
 
-	sessions     *sessionCache
-	readers      readerNumbers
-	fetching     fetchList
-	producerIDs  producerIDs
-	controller   *controller // on core 0 only
-	wokenVisits  visitQueue
-	fetchRequest protocol.FetchRequest
-	askedAt      map[topicPartition]int32 // empty but while a fetch is read
+	sessions    *sessionCache
+	readers     readerNumbers
+	fetching    fetchList
+	producerIDs producerIDs
+	controller  *controller // on core 0 only
+	// quotas is nil while none is set; quotaGeneration counts their changes.
+	quotas          *quotas
+	quotaGeneration uint64
+	wokenVisits     visitQueue
+	fetchRequest    protocol.FetchRequest
+	askedAt         map[topicPartition]int32 // empty but while a fetch is read
 
 	unsent            callQueue
 	unansweredProduce produceQueue
@@ -100,6 +103,9 @@ func (s *Shard) EndTurn(*reactor.Core) {
 	s.unansweredProduce.retry(s)
 	s.unansweredFetch.retry()
 	s.store.EndTurn()
+	if s.quotas != nil {
+		s.quotas.endTurn()
+	}
 	s.regret.watch()
 }
 

@@ -39,6 +39,10 @@ type Controller struct {
 	// does (ids that are reserved or taken).
 	RandomID func() UUID
 
+	// Admit, if not nil, is asked before a topic's partitions, so many, are created or
+	// deleted. It counts those that it lets pass (controller_mutation_rate).
+	Admit func(partitions int) *Refusal
+
 	NumPartitions     int32 // num.partitions: for requests that ask for -1
 	ReplicationFactor int16 // default.replication.factor: likewise
 	MaxPartitions     int32 // the most partitions that the cluster may have in total; 0: DefaultMaxPartitions
@@ -110,6 +114,14 @@ var (
 	tooManyAsked   = &Refusal{protocol.POLICY_VIOLATION, "Excessively large number of partitions per request."}
 	duplicateTopic = &Refusal{protocol.INVALID_REQUEST, "Duplicate topic name."}
 )
+
+// admit asks whether so many partitions may be created or deleted.
+func (c *Controller) admit(partitions int) *Refusal {
+	if c.Admit == nil {
+		return nil
+	}
+	return c.Admit(partitions)
+}
 
 // newID draws a random id that is not reserved, as Kafka does: ids whose text
 // begins with '-' are passed over too, because they look like a program's option.

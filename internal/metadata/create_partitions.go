@@ -72,6 +72,9 @@ func (c *Controller) addPartitions(asked *kmsg.CreatePartitionsRequestTopic, dec
 	if r := c.roomFor(more, decided); r != nil {
 		return nil, r
 	}
+	if r := c.admit(more); r != nil {
+		return nil, r
+	}
 	factor := 1
 	if have > 0 {
 		factor = len(topic.Partitions[0].Replicas)

@@ -120,6 +120,9 @@ func (c *Controller) createTopic(topic *newTopicRequest, version int16, records 
 	if r == nil {
 		r = c.roomFor(len(partitions), *created)
 	}
+	if r == nil {
+		r = c.admit(len(partitions))
+	}
 	if r != nil {
 		return none, r
 	}

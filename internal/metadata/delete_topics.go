@@ -38,6 +38,9 @@ func (c *Controller) DeleteTopics(req *kmsg.DeleteTopicsRequest) (*kmsg.DeleteTo
 		if again {
 			continue
 		}
+		if refusal == nil {
+			refusal = c.admit(len(c.Image.TopicByID(answer.TopicID).Partitions))
+		}
 		if refusal != nil {
 			answer.ErrorCode, answer.ErrorMessage = int16(refusal.Code), refusal.text()
 		} else {

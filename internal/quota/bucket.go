@@ -31,7 +31,8 @@ func (b *Bucket) TryTake(shape Shape, bound float64, nowMillis int64, n float64)
 
 // Full says that the bucket is as one that was never used.
 func (b *Bucket) Full(shape Shape, bound float64, nowMillis int64) bool {
-	return b.fill(shape, bound, nowMillis) <= b.tokens
+	most := b.fill(shape, bound, nowMillis)
+	return b.tokens >= most
 }
 
 // Tokens is what there is at a time.
