@@ -20,10 +20,11 @@ type account struct {
 	home   quota.Home // on the home core: what all of them used
 	atHome bool
 
-	lastMillis int64 // when it was used last
-	gone       bool  // given up
-	listed     int   // in quotas.list
-	dirty      bool  // in settling.dirty
+	bound      float64 // as of its last use
+	lastMillis int64   // when that was
+	gone       bool    // given up
+	listed     int     // in quotas.list
+	dirty      bool    // in settling.dirty
 	throttled  throttleTimes
 
 	older, newer *account // in quotas.recent

@@ -40,8 +40,10 @@ type settlement struct {
 
 type settledEntry struct {
 	account *account
+	key     accountKey
+	bound   float64
 	used    float64
-	all     quota.Window // the answer
+	answer  quota.Answer
 }
 
 func (s *settling) init(q *quotas) {
@@ -125,7 +127,7 @@ func (s *settling) enter(a *account) {
 		r.entries = append(r.entries, settledEntry{})
 	}
 	e := &r.entries[len(r.entries)-1]
-	e.account, e.used = a, a.Report()
+	e.account, e.key, e.bound, e.used = a, a.key, a.bound, a.Report()
 }
 
 // Deliver implements reactor.Message: at the home core, then where it came from.
@@ -138,10 +140,10 @@ func (r *settlement) Deliver(c *reactor.Core) {
 		now := home.millis()
 		for i := range r.entries {
 			e := &r.entries[i]
-			a := home.account(e.account.key)
+			a := home.account(e.key)
 			home.used(a, now)
-			a.home.Record(home.shape, now, e.used)
-			a.home.Copy(&e.all)
+			a.home.Record(home.shapeOf(e.key.kind), now, e.bound, e.used)
+			a.home.Copy(&e.answer)
 		}
 	}
 	r.back = true
@@ -154,7 +156,7 @@ func (r *settlement) settle() {
 	now := q.millis()
 	for i := range r.entries {
 		e := &r.entries[i]
-		e.account.Settle(q.shape, now, &e.all)
+		e.account.Settle(q.shapeOf(e.key.kind), now, e.bound, &e.answer)
 		if e.account.Unsaid() {
 			q.settling.mark(e.account)
 		}

@@ -10,27 +10,35 @@ import (
 // as long from then on.
 
 // charge adds to what a scope has used.
-func (q *quotas) charge(a *account, value float64) {
-	now := q.millis()
-	a.Record(q.shape, now, value)
+func (q *quotas) charge(b *clientBound, value float64) {
+	a, now := b.account, q.millis()
+	a.bound = b.bound
+	a.Record(b.shape(q), now, b.bound, value)
 	q.used(a, now)
 	q.settling.mark(a)
 }
 
-// use is charge, and the delay that it brings.
-func (q *quotas) use(b *clientBound, value float64) int32 {
-	if b.account == nil {
-		return 0
+// shape is how the bound's use is measured: for time there is no pace, as a request's
+// time is known too late to keep one.
+func (b *clientBound) shape(q *quotas) quota.Shape { return q.shapeOf(b.account.key.kind) }
+
+func (q *quotas) shapeOf(kind quota.Kind) quota.Shape {
+	shape := q.shape
+	if kind == quota.RequestTime {
+		shape.BurstMillis = -1
 	}
-	q.charge(b.account, value)
-	return b.account.Delay(q.shape, q.millis(), b.bound)
+	return shape
 }
 
 // produced accounts for a produce of so many bytes, when its response is made.
 func (q *quotas) produced(r *reactor.Request, clientID []byte, bytes int, workNanos int64, silent bool) (throttleMillis int32) {
 	conn := r.Conn
 	c := q.client(conn, clientID)
-	delay, from := q.use(&c.bounds[quota.ProduceBytes], float64(bytes)), quota.ProduceBytes
+	delay, from := int32(0), quota.ProduceBytes
+	if b := &c.bounds[quota.ProduceBytes]; b.account != nil {
+		q.charge(b, float64(bytes))
+		delay = b.account.Delay(b.shape(q), q.millis(), b.bound)
+	}
 	q.worked(c, workNanos)
 	if !silent {
 		if d := q.requestDelay(c); d > delay {
@@ -45,26 +53,42 @@ func (q *quotas) produced(r *reactor.Request, clientID []byte, bytes int, workNa
 // throttled they are not used: the response must be empty.
 func (q *quotas) fetched(r *reactor.Request, clientID []byte, bytes int) (throttleMillis int32) {
 	c := q.client(r.Conn, clientID)
-	b := &c.bounds[quota.FetchBytes]
-	delay, from := q.use(b, float64(bytes)), quota.FetchBytes
+	delay, from := q.fetchDelay(&c.bounds[quota.FetchBytes], bytes), quota.FetchBytes
 	if d := q.requestDelay(c); d > delay {
+		if b := &c.bounds[quota.FetchBytes]; delay == 0 && b.account != nil {
+			q.charge(b, -float64(bytes))
+		}
 		delay, from = d, quota.RequestTime
-	}
-	if delay > 0 && b.account != nil {
-		q.charge(b.account, -float64(bytes))
 	}
 	q.throttle(r.Conn, c, from, delay)
 	return delay
 }
 
-// fetchMost is the most bytes that a fetch of the client may return: what its quota
-// allows at once after a pause. More would never get through.
+// fetchDelay accounts for a fetch unless it has to wait: for what is owed already, or
+// because the rate over the windows would be too high with it.
+func (q *quotas) fetchDelay(b *clientBound, bytes int) int32 {
+	if b.account == nil {
+		return 0
+	}
+	now := q.millis()
+	if owed := b.account.Owed(b.shape(q), now); owed > 0 {
+		return owed
+	}
+	q.charge(b, float64(bytes))
+	delay := b.account.Excess(b.shape(q), now, b.bound)
+	if delay > 0 {
+		q.charge(b, -float64(bytes))
+	}
+	return delay
+}
+
+// fetchMost is the most bytes that a fetch of the client may return.
 func (q *quotas) fetchMost(conn *reactor.Conn, clientID []byte, atMost int32) int32 {
 	b := &q.client(conn, clientID).bounds[quota.FetchBytes]
 	if b.account == nil {
 		return atMost
 	}
-	return int32(min(float64(atMost), quota.Most(q.shape, b.bound)))
+	return int32(min(float64(atMost), b.account.Most(b.shape(q), q.millis(), b.bound)))
 }
 
 // answered is for every other request: it is throttled for the time that the
@@ -86,7 +110,7 @@ func (q *quotas) requestDelay(c *client) int32 {
 	if b.account == nil {
 		return 0
 	}
-	return min(b.account.Delay(q.shape, q.millis(), b.bound), quota.MaxRequestDelay(q.shape))
+	return min(b.account.Excess(q.shape, q.millis(), b.bound), quota.MaxRequestDelay(q.shape))
 }
 
 // throttle mutes a connection.
@@ -107,8 +131,8 @@ func percent(nanos int64) float64 { return float64(nanos) * 100 / 1e9 }
 
 // worked accounts for time that a core spent for a client.
 func (q *quotas) worked(c *client, nanos int64) {
-	if a := c.bounds[quota.RequestTime].account; a != nil && nanos > 0 {
-		q.charge(a, percent(nanos))
+	if b := &c.bounds[quota.RequestTime]; b.account != nil && nanos > 0 {
+		q.charge(b, percent(nanos))
 	}
 }
 

@@ -42,7 +42,8 @@ type quotas struct {
 // anonymous is the user of every connection of a PLAINTEXT listener.
 const anonymous = "ANONYMOUS"
 
-// QuotaSettings are quota.window.* and controller.quota.window.*.
+// QuotaSettings are quota.window.*, controller.quota.window.* and
+// slipstream.quota.burst.ms.
 type QuotaSettings struct{ Clients, Mutations quota.Shape }
 
 // Quotas implements TopicSettings.
@@ -53,7 +54,9 @@ func (k kafkaSettings) Quotas() QuotaSettings {
 			WindowMillis: k.static.Int(prefix+"quota.window.size.seconds") * 1000,
 		}
 	}
-	return QuotaSettings{Clients: shape(""), Mutations: shape("controller.")}
+	q := QuotaSettings{Clients: shape(""), Mutations: shape("controller.")}
+	q.Clients.BurstMillis = k.static.Int("slipstream.quota.burst.ms")
+	return q
 }
 
 // followQuota takes in a quota that was set or removed.

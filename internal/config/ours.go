@@ -42,6 +42,8 @@ var ours = []*Setting{
 		"HOST:PORT to serve Prometheus' /metrics on, without a password: an address that only those who may see it reach. Empty: it is not served."),
 	own("slipstream.metrics.cache.series", Int, "1000", between(1, 1<<20),
 		"How many pairs of a partition and a client /metrics names in its page-cache figures, and how many culprits of evictions; the others are added up."),
+	own("slipstream.quota.burst.ms", Long, "250", between(-1, 3600_000),
+		"How far ahead of its byte rate a client with a quota may be, in milliseconds' worth of it. -1: as in Kafka, as far as the windows let it, which is ten seconds' worth at once and then none for ten."),
 	own("slipstream.drain.ms", Long, "5000", between(0, 3600_000),
 		"How long a stopping broker lets its clients finish."),
 }

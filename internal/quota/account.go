@@ -12,48 +12,73 @@ package quota
 // with the next: it is late, never lost, so that the rate over the windows holds whatever the reports cost. A core that
 // serves the home's clients itself records there, and misses nothing of its own.
 
+// use is what is known of a scope's use.
+type use struct {
+	window Window
+	pace   pace
+}
+
+func (u *use) record(shape Shape, nowMillis int64, bound, value float64) {
+	u.window.Record(shape, nowMillis, value)
+	u.pace.use(shape, nowMillis, bound, value)
+}
+
 // Account is a scope's use as one core knows it.
 type Account struct {
-	home   *Home // on the home's own core: its window is this account's
-	window Window
+	home   *Home // on the home's own core: what it knows is what this account does
+	own    use
 	unsaid float64 // used since the last report
-	said   float64 // in a report that has not been answered
-	away   bool    // that report
+	away   bool    // a report has not been answered
 }
 
 // AtHome makes a new account one of the home's own core. It never has anything to report.
 func (a *Account) AtHome(h *Home) { a.home = h }
 
-func (a *Account) known() *Window {
+func (a *Account) known() *use {
 	if a.home != nil {
-		return &a.home.window
+		return &a.home.use
 	}
-	return &a.window
+	return &a.own
 }
 
-// Record adds what was used, or takes back what was not in the end.
-func (a *Account) Record(shape Shape, nowMillis int64, value float64) {
-	a.known().Record(shape, nowMillis, value)
+// Record adds what was used under a bound, or takes back what was not in the end.
+func (a *Account) Record(shape Shape, nowMillis int64, bound, value float64) {
+	a.known().record(shape, nowMillis, bound, value)
 	if a.home == nil {
 		a.unsaid += value
 	}
 }
 
+// Owed is how long a client has to wait for what was used before, in milliseconds.
+func (a *Account) Owed(shape Shape, nowMillis int64) int32 {
+	return a.known().pace.delay(shape, nowMillis)
+}
+
+// Excess is how long a client has to wait for the rate over the windows to come back to the bound.
+func (a *Account) Excess(shape Shape, nowMillis int64, bound float64) int32 {
+	rate, span := a.known().window.Rate(shape, nowMillis)
+	return Delay(rate, bound, span)
+}
+
 // Delay is how long a client that has just used something has to wait.
 func (a *Account) Delay(shape Shape, nowMillis int64, bound float64) int32 {
-	rate, span := a.known().Rate(shape, nowMillis)
-	return Delay(rate, bound, span)
+	return max(a.Excess(shape, nowMillis, bound), a.Owed(shape, nowMillis))
+}
+
+// Most is the most that a client should be given at once now. More than Kafka's windows allow would never get through.
+func (a *Account) Most(shape Shape, nowMillis int64, bound float64) float64 {
+	most := shape.most(bound)
+	if shape.BurstMillis < 0 {
+		return most
+	}
+	spare := max(-a.known().pace.owed(shape, nowMillis), float64(shape.BurstMillis)/4)
+	return min(most, bound*spare/1000)
 }
 
 // Rate is what the scope used of late on all cores, a second.
 func (a *Account) Rate(shape Shape, nowMillis int64) float64 {
-	rate, _ := a.known().Rate(shape, nowMillis)
+	rate, _ := a.known().window.Rate(shape, nowMillis)
 	return rate
-}
-
-// Empty says that nothing is known that would delay anybody, and nothing is to be told.
-func (a *Account) Empty(shape Shape, nowMillis int64) bool {
-	return a.unsaid == 0 && !a.away && a.known().Empty(shape, nowMillis)
 }
 
 // Unsaid says whether there is something to report and no report under way.
@@ -61,32 +86,34 @@ func (a *Account) Unsaid() bool { return a.unsaid != 0 && !a.away }
 
 // Report is what the home is to be told. Until Settle there is no other.
 func (a *Account) Report() float64 {
-	a.said, a.unsaid, a.away = a.unsaid, 0, true
-	return a.said
+	said := a.unsaid
+	a.unsaid, a.away = 0, true
+	return said
 }
 
 // Settle takes in the home's answer to a report. What was used since is put at this time.
-func (a *Account) Settle(shape Shape, nowMillis int64, answer *Window) {
-	a.window.copyFrom(answer)
-	a.said, a.away = 0, false
+func (a *Account) Settle(shape Shape, nowMillis int64, bound float64, answer *Answer) {
+	a.own.window.copyFrom(&answer.window)
+	a.own.pace = answer.pace
+	a.away = false
 	if a.unsaid != 0 {
-		a.window.Record(shape, nowMillis, a.unsaid)
+		a.own.record(shape, nowMillis, bound, a.unsaid)
 	}
 }
 
 // Home is where a scope's use is measured.
-type Home struct{ window Window }
+type Home struct{ use }
 
-// Record adds what a core reports.
-func (h *Home) Record(shape Shape, nowMillis int64, value float64) {
-	h.window.Record(shape, nowMillis, value)
+// Answer is a copy of what a home knows. It is used again with its memory.
+type Answer struct{ use }
+
+// Record adds what a core reports, under the bound that it knows.
+func (h *Home) Record(shape Shape, nowMillis int64, bound, value float64) {
+	h.record(shape, nowMillis, bound, value)
 }
 
-// Copy is the answer to a report, made in memory of the report's.
-func (h *Home) Copy(to *Window) { to.copyFrom(&h.window) }
-
-// Empty says that nothing is known that would delay anybody.
-func (h *Home) Empty(shape Shape, nowMillis int64) bool { return h.window.Empty(shape, nowMillis) }
-
-// Most is the most that a client may use at once: a fetch asks for no more.
-func Most(shape Shape, bound float64) float64 { return shape.most(bound) }
+// Copy makes the answer to a report.
+func (h *Home) Copy(to *Answer) {
+	to.window.copyFrom(&h.window)
+	to.pace = h.pace
+}

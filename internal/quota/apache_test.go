@@ -26,7 +26,7 @@ func TestApache(t *testing.T) {
 				}
 				w := strings.Fields(line)
 				if len(w) == 4 {
-					use = startManager(w[0], num(t, w[1]), Shape{int(num(t, w[2])), 1000 * int64(num(t, w[3]))})
+					use = startManager(w[0], num(t, w[1]), Shape{int(num(t, w[2])), 1000 * int64(num(t, w[3])), -1})
 					out = append(out, line)
 					continue
 				}
@@ -51,7 +51,7 @@ func startManager(kind string, bound float64, shape Shape) func(int64, float64) 
 		case "permissive":
 			return fmt.Sprintf("wait %d", bucket.Take(shape, bound, now, value))
 		}
-		account.Record(shape, now, value)
+		account.Record(shape, now, bound, value)
 		wait := account.Delay(shape, now, bound)
 		if kind == "share" {
 			wait = min(wait, MaxRequestDelay(shape))

@@ -5,8 +5,9 @@
 //	what it used   Window         Kafka's rate over sliding windows of samples (bytes, processor time, connections)
 //	               Bucket         tokens, for changes of the cluster's metadata (KIP-599)
 //	how long       Delay          until the rate is back at the bound
+//	               pace           until it has taken as long as the bound says
 //	several cores  Account, Home  one window for a scope, copies of it with whoever uses it
 //
-// The arithmetic is Apache Kafka's, to the millisecond: testdata/apache holds what its ClientQuotaManager and
+// But for the pace, the arithmetic is Apache Kafka's, to the millisecond: testdata/apache holds what its ClientQuotaManager and
 // ControllerMutationQuotaManager 4.3.1 said for the same sequences.
 package quota

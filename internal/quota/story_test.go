@@ -18,13 +18,14 @@ var rewrite = flag.Bool("rewrite", false, "put what the machine says into the st
 //
 // and cores that share a bound; core 0 is the home:
 //
+//	burst MILLIS          negative: Kafka's windows alone
 //	cores N BOUND
 //	CORE MILLIS VALUE     it is used on a core then
 //	settle CORE MILLIS    the core reports and is answered
 //	report CORE MILLIS | answer CORE MILLIS
 func TestStories(t *testing.T) {
 	script.Play(t, "story", *rewrite, func(t *testing.T) func([]string) string {
-		s := &stage{t: t, shape: Shape{11, 1000}, answers: map[int]*Window{}}
+		s := &stage{t: t, shape: Shape{11, 1000, -1}, answers: map[int]*Answer{}}
 		return func(input []string) string {
 			var out []string
 			for _, line := range input {
@@ -42,7 +43,7 @@ type stage struct {
 	bound   float64
 	home    *Home
 	cores   []*Account
-	answers map[int]*Window
+	answers map[int]*Answer
 }
 
 func entity(user, client string) (e Entity) {
@@ -75,6 +76,9 @@ func (s *stage) play(w []string) string {
 			return ": no bound"
 		}
 		return fmt.Sprintf(": %v for %s", bound, describe(scope))
+	case "burst":
+		s.shape.BurstMillis = int64(num(s.t, w[1]))
+		return ""
 	case "cores":
 		s.home, s.bound, s.cores = new(Home), num(s.t, w[2]), nil
 		for i := range int(num(s.t, w[1])) {
@@ -91,7 +95,7 @@ func (s *stage) play(w []string) string {
 	}
 	a := s.cores[int(num(s.t, w[0]))]
 	now = int64(num(s.t, w[1]))
-	a.Record(s.shape, now, num(s.t, w[2]))
+	a.Record(s.shape, now, s.bound, num(s.t, w[2]))
 	return fmt.Sprintf(": wait %d", a.Delay(s.shape, now, s.bound))
 }
 
@@ -102,13 +106,13 @@ func (s *stage) settle(what string, core int, now int64) (out string) {
 			return ": nothing to report"
 		}
 		said := a.Report()
-		s.home.Record(s.shape, now, said)
-		s.answers[core] = new(Window)
+		s.home.Record(s.shape, now, s.bound, said)
+		s.answers[core] = new(Answer)
 		s.home.Copy(s.answers[core])
 		out = fmt.Sprintf(": reports %v", said)
 	}
 	if what != "report" {
-		a.Settle(s.shape, now, s.answers[core])
+		a.Settle(s.shape, now, s.bound, s.answers[core])
 		rate := a.Rate(s.shape, now)
 		out += fmt.Sprintf(": knows %.1f a second", rate)
 	}

@@ -5,6 +5,9 @@ package quota
 type Shape struct {
 	Samples      int
 	WindowMillis int64
+	// BurstMillis is how many milliseconds' worth of the bound may be used at once; negative: what the windows let
+	// through. See pace.go.
+	BurstMillis int64
 }
 
 // Millis is how long something that was recorded counts, from the last event in its sample on.
