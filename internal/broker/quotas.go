@@ -39,9 +39,6 @@ type quotas struct {
 	mutations mutationBuckets // on the controller's core
 }
 
-// anonymous is the user of every connection of a PLAINTEXT listener.
-const anonymous = "ANONYMOUS"
-
 // QuotaSettings are quota.window.*, controller.quota.window.* and
 // slipstream.quota.burst.ms.
 type QuotaSettings struct{ Clients, Mutations quota.Shape }
