@@ -149,7 +149,9 @@ type Core struct {
 	failed     error
 	lapped     int // of lapBytes
 	turned     turned
-	again      bool // something happened after EndTurn: turn once more before waiting
+	reaped     struct{ at, end int } // of cqes: which have not been handled
+	inboxFrom  int                   // the inbox to look at first
+	again      bool                  // something happened after EndTurn: turn once more before waiting
 }
 
 // NewCore makes a core; nothing is asked of the kernel before Start.
@@ -318,7 +320,7 @@ func (c *Core) finishTurn() {
 
 // pendingWork reports whether the next turn has something to do already.
 func (c *Core) pendingWork() bool {
-	return c.again || c.ready.head != nil || c.sending.head != nil || c.large.head != nil || c.dead.head != nil ||
+	return c.again || c.reaped.at < c.reaped.end || c.ready.head != nil || c.sending.head != nil || c.large.head != nil || c.dead.head != nil ||
 		c.Arena.freed && c.Arena.waiters.head != nil || c.drainPending()
 }
 
@@ -326,13 +328,25 @@ func (c *Core) pendingWork() bool {
 // copied out first: handlers may enter the ring when they fill it, and never
 // run inside one another.
 func (c *Core) reap() int {
-	n := c.Ring.Reap(c.cqes)
-	for i := range c.cqes[:n] {
-		c.complete(&c.cqes[i])
+	if c.reaped.at == c.reaped.end {
+		c.reaped.at, c.reaped.end = 0, c.Ring.Reap(c.cqes)
 	}
+	first := c.reaped.at
+	for c.reaped.at < c.reaped.end {
+		c.reaped.at++
+		c.complete(&c.cqes[c.reaped.at-1])
+		if c.reaped.at%clockStep == 0 && c.overdue() {
+			break
+		}
+	}
+	n := c.reaped.at - first
 	c.Stats.Completions += uint64(n)
 	return n
 }
+
+// overdue says whether the turn has run for so long that what else has arrived
+// waits for the next: responses leave at its end.
+func (c *Core) overdue() bool { return c.ReadClock()-c.Now > turnNanos }
 
 func (c *Core) complete(cqe *ring.CQE) {
 	o := c.ops.find(cqe.UserData)

@@ -161,6 +161,11 @@ const (
 	smallDirectBytes = 16 << 10
 	// reapBatch is the most completions taken from the ring in one turn.
 	reapBatch = 4096
+	// turnNanos is how long a turn takes completions and messages in, about: what
+	// else has arrived waits for the next, so that responses leave meanwhile.
+	turnNanos = 500_000
+	// clockStep is how many of them are taken in between two readings of the clock.
+	clockStep = 8
 )
 
 func (l Limits) withDefaults() Limits {

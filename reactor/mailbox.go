@@ -112,11 +112,18 @@ func (c *Core) Send(to *Core, m Message) {
 
 // deliver runs the messages that were in the mailboxes when it was called.
 func (c *Core) deliver() (delivered int) {
-	for _, box := range c.inboxes {
+	for i := range c.inboxes {
+		from := (c.inboxFrom + i) % len(c.inboxes)
+		box := c.inboxes[from]
 		box.refresh()
 		for m := box.take(); m != nil; m = box.take() {
 			delivered++
 			m.Deliver(c)
+			if delivered%clockStep == 0 && c.overdue() {
+				c.again, c.inboxFrom = true, from+1 // the others' turn comes first, the next time
+				c.Stats.MessagesReceived += uint64(delivered)
+				return delivered
+			}
 		}
 	}
 	c.Stats.MessagesReceived += uint64(delivered)

@@ -94,12 +94,14 @@ type coordinated struct {
 	deadline int64 // that the timer is armed for
 	due      bool  // the timer has fired
 	more     bool  // the machine has work
+	begun    int64 // core.Clock when its turn began
 
 	marked bool
 	next   *coordinated // of the marked
 
 	flying   int // appends in the log's hands
 	unplaced []machineBatch
+	encoded  *coordinatedAppend // the first of unplaced, ready for the log
 	room     reactor.MemoryWaiter
 	free     *coordinatedAppend
 
@@ -176,11 +178,12 @@ func (c *coordinated) run() {
 	if c.machine == nil {
 		return
 	}
-	now := c.shard.coordinating.millis()
+	now, core := c.shard.coordinating.millis(), c.shard.core
+	c.begun = core.ReadClock()
 	if c.due && c.state == coordinatorServing {
 		c.machine.tick(now)
 	}
-	if c.more && c.state == coordinatorServing {
+	if c.more && c.state == coordinatorServing && core.ReadClock()-c.begun < turnBudgetNanos/2 {
 		c.machine.work(now)
 	}
 	c.due = false
@@ -220,7 +223,7 @@ func (c *coordinated) check() {
 func (c *coordinated) renew() {
 	if c.state == coordinatorServing && c.machine.broken() {
 		c.state = coordinatorLeaving
-		c.unplaced = nil
+		c.abandonBatches()
 		c.mark()
 	}
 	if c.state != coordinatorLeaving || c.more || c.flying > 0 {

@@ -28,6 +28,9 @@ const (
 	// coordinatorLoads is how many coordinators of a core are loaded at once: each
 	// holds a chunk of its log in memory.
 	coordinatorLoads = 4
+	// answersATurn is how many answers a machine hands out in one turn that does not
+	// look at the clock meanwhile.
+	answersATurn = 48
 	// reloadPauseNanos is how long after a failed append a coordinator is loaded
 	// anew: a full disk must not keep the core reading.
 	reloadPauseNanos = 200_000_000

@@ -25,36 +25,37 @@ func (c *Coordinator) record(g *group, v *GroupMetadataValue) bool {
 	return true
 }
 
-// record is the group as the log has it.
-func (cg *classicGroup) record() *GroupMetadataValue {
+// head is the group as the log has it, without its members.
+func (cg *classicGroup) head() *GroupMetadataValue {
 	v := &GroupMetadataValue{
 		Version: classicRecordVersion, ProtocolType: cg.protocolType, Generation: cg.generation,
-		Protocol: cg.protocol, CurrentStateTimestamp: cg.since, Members: make([]GroupMetadataMember, 0, cg.members.count()),
+		Protocol: cg.protocol, CurrentStateTimestamp: cg.since,
 	}
 	if cg.leader != "" {
 		leader := cg.leader
 		v.Leader = &leader
 	}
+	return v
+}
+
+// record is the group as the log has it.
+func (cg *classicGroup) record() *GroupMetadataValue {
+	v := cg.head()
+	v.Members = make([]GroupMetadataMember, 0, cg.members.count())
 	for m := range cg.members.all() {
-		var metadata []byte
-		if cg.protocol != nil {
-			metadata = m.metadata(*cg.protocol)
-		}
-		v.Members = append(v.Members, GroupMetadataMember{
-			MemberID: m.id, GroupInstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost,
-			RebalanceTimeoutMillis: m.rebalanceMillis, SessionTimeoutMillis: m.sessionMillis,
-			Subscription: metadata, Assignment: m.assignment,
-		})
+		v.Members = append(v.Members, m.record(cg.protocol))
 	}
 	return v
 }
 
-// recordWith is record with the assignment that a leader has just sent; who is
-// not in it gets nothing.
-func (cg *classicGroup) recordWith(assignment map[string][]byte) *GroupMetadataValue {
-	v := cg.record()
-	for i := range v.Members {
-		v.Members[i].Assignment = assignment[v.Members[i].MemberID]
+// record is a member as the log has it; protocol is the group's, nil: it has none.
+func (m *classicMember) record(protocol *string) GroupMetadataMember {
+	v := GroupMetadataMember{
+		MemberID: m.id, GroupInstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost,
+		RebalanceTimeoutMillis: m.rebalanceMillis, SessionTimeoutMillis: m.sessionMillis, Assignment: m.assignment,
+	}
+	if protocol != nil {
+		v.Subscription = m.metadata(*protocol)
 	}
 	return v
 }

@@ -1,8 +1,6 @@
 package group
 
 import (
-	"bytes"
-
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -55,7 +53,7 @@ func (c *Coordinator) syncClassic(r *Request, g *group, req *kmsg.SyncGroupReque
 	c.answerSync(g, m, protocol.REBALANCE_IN_PROGRESS) // an older one of the same member
 	m.sync = &parked{r.Token, req.Version}
 	if cg.leader == m.id {
-		c.assign(g, req)
+		c.assign(g, m, req)
 	}
 }
 
@@ -79,33 +77,12 @@ func (cg *classicGroup) syncAnswer(m *classicMember, version int16) *kmsg.SyncGr
 	return resp
 }
 
-// assign writes down what the leader has decided. Once it is in the log, everyone
-// who waits is told and the group is stable.
-func (c *Coordinator) assign(g *group, req *kmsg.SyncGroupRequest) {
-	cg := g.classic
-	assignment := make(map[string][]byte, len(req.GroupAssignment))
-	for _, a := range req.GroupAssignment {
-		assignment[a.MemberID] = bytes.Clone(a.MemberAssignment)
-	}
-	generation := cg.generation
-	if !c.record(g, cg.recordWith(assignment)) {
-		c.cancelSyncs(g, protocol.UNKNOWN_SERVER_ERROR)
-		c.rebalanceOrComplete(g)
-		return
-	}
-	c.whenCommitted(g, func(c *Coordinator) {
-		// Someone may have joined or left in between; then this is history.
-		if g.classic == cg && cg.state == completingRebalance && cg.generation == generation {
-			c.stabilize(g, assignment)
-		}
-	})
-}
-
-func (c *Coordinator) stabilize(g *group, assignment map[string][]byte) {
+// stabilize gives everyone what the leader has assigned, and tells those who wait.
+func (c *Coordinator) stabilize(g *group, a *assigning) {
 	cg := g.classic
 	answers := make([]syncAnswer, 0, cg.members.count())
 	for m := range cg.members.all() {
-		m.assignment = assignment[m.id]
+		m.assignment = a.of(m)
 		if m.sync == nil {
 			continue
 		}

@@ -44,7 +44,8 @@ type Request struct {
 	// Body is the decoded request. A request that names several groups (OffsetFetch
 	// v8+, DescribeGroups, DeleteGroups, ConsumerGroupDescribe, ListGroups) goes to
 	// each coordinator with those of its groups, and the driver puts the answers
-	// together. Nothing of Body is kept: bytes are copied, strings are immutable.
+	// together. Of Body only strings, which are immutable, and copies of bytes are
+	// kept; a SyncGroup's bytes may be read until it is answered.
 	Body kmsg.Request
 }
 

@@ -291,6 +291,21 @@ type GroupMetadataMember struct {
 func (v *GroupMetadataValue) version() int16 { return v.Version }
 
 func (v *GroupMetadataValue) walk(c *codec, version int16) {
+	v.walkHead(c, version)
+	array(c, &v.Members, 18, func(c *codec, m *GroupMetadataMember) { m.walk(c, version) })
+	c.noTags(&v.Tags)
+}
+
+// appendClassicHead begins a value that n members are to follow, each as its walk
+// writes it.
+func appendClassicHead(dst []byte, v *GroupMetadataValue, n int) []byte {
+	c := codec{buf: binary.BigEndian.AppendUint16(dst, classicRecordVersion)}
+	v.walkHead(&c, classicRecordVersion)
+	c.length(n, 18, true)
+	return c.buf
+}
+
+func (v *GroupMetadataValue) walkHead(c *codec, version int16) {
 	v.Version = version
 	c.string(&v.ProtocolType)
 	c.int32(&v.Generation)
@@ -299,8 +314,6 @@ func (v *GroupMetadataValue) walk(c *codec, version int16) {
 	if version >= 2 {
 		c.int64(&v.CurrentStateTimestamp)
 	}
-	array(c, &v.Members, 18, func(c *codec, m *GroupMetadataMember) { m.walk(c, version) })
-	c.noTags(&v.Tags)
 }
 
 func (m *GroupMetadataMember) walk(c *codec, version int16) {
