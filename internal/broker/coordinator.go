@@ -257,6 +257,7 @@ func (c *coordinated) resign() {
 		if !c.load.reading {
 			c.shard.coordinating.loadEnded()
 		}
+		c.machine.resign(c.shard.coordinating.millis())
 		c.load, c.machine = nil, nil
 	}
 	if was == coordinatorServing {

@@ -20,6 +20,10 @@ type groupMachine struct {
 	guards  map[int64]uint64 // by producer: of verified transactions whose batch is yet to be appended
 }
 
+// groupMemberBytes is what members of a core's groups may have it keep of their
+// protocols and subscriptions.
+const groupMemberBytes = 128 << 20
+
 // answerStep is how many answers are made and sent between two looks at the clock;
 // one takes 3 to 20 us.
 const answerStep = 8
@@ -28,7 +32,7 @@ func newGroupMachine(c *coordinated) machine {
 	m := &groupMachine{of: c, waiting: make(map[uint64]func(kmsg.Response)), guards: make(map[int64]uint64)}
 	s := c.shard
 	m.groups = group.New(group.Options{
-		Settings: m.settings(), Topics: clusterTopics{s},
+		Settings: m.settings(), Topics: clusterTopics{s}, Memory: &s.coordinating.members,
 		RandomID: func() (id protocol.UUID) { s.broker.kernel.Random(id[:]); return id },
 	})
 	return m

@@ -70,6 +70,9 @@ func (g *coordinating) loadEnded() {
 
 func (c *coordinated) beginLoad() {
 	c.state = coordinatorLoading
+	if c.machine != nil { // of a load that failed
+		c.machine.resign(c.shard.coordinating.millis())
+	}
 	c.machine = c.of.newMachine(c)
 	c.markers = c.markers[:0]
 	from := c.offsets().LogStart

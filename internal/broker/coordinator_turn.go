@@ -1,6 +1,9 @@
 package broker
 
-import "slipstream/reactor"
+import (
+	"slipstream/internal/group"
+	"slipstream/reactor"
+)
 
 // coordinating is a core's coordinators: all of them, those to be looked at when
 // this turn ends, and those to be loaded.
@@ -19,6 +22,7 @@ type coordinating struct {
 
 	clockMillis, clockNow int64 // see millis
 	changes               topicChanges
+	members               group.Memory // what all groups' members make this core keep
 }
 
 const (

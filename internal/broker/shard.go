@@ -76,6 +76,7 @@ func newShard(b *Broker) *Shard {
 	s.regret.shard, s.regret.limits = s, regret.Defaults()
 	s.coordinating.shard, s.markers.shard = s, s
 	s.shares.init(s)
+	s.coordinating.members.LimitBytes = groupMemberBytes
 	return s
 }
 

@@ -273,10 +273,11 @@ func (s *soak) disturb(b *harness.Broker, until time.Time) {
 		kills = ticker.C
 	}
 	over := time.After(time.Until(until))
-	for n := 1; ; n++ {
+	for grown := 0; ; {
 		select {
 		case <-growth.C:
-			s.grow(n%3 == 0)
+			grown++
+			s.grow(grown%3 == 0)
 		case <-kills:
 			b.Kill()
 			for _, g := range s.groups {

@@ -21,6 +21,7 @@ func (c *Coordinator) Check() error {
 			return fmt.Errorf("timer %d of %d is not where it belongs", i, len(c.timers.heap))
 		}
 	}
+	kept := int64(0)
 	asleep := slices.ContainsFunc(c.jobs.queue, func(j job) bool { _, is := j.(*wakeUp); return is })
 	for i, g := range c.sorted {
 		if i > 0 && c.sorted[i-1].id >= g.id || c.groups[g.id] != g {
@@ -29,8 +30,27 @@ func (c *Coordinator) Check() error {
 		if err := c.checkGroup(g, asleep); err != nil {
 			return fmt.Errorf("group %q: %w", g.id, err)
 		}
+		kept += g.kept()
+	}
+	if kept != c.account.bytes {
+		return fmt.Errorf("members keep %d bytes, counted are %d", kept, c.account.bytes)
 	}
 	return nil
+}
+
+// kept counts again what the group's members keep.
+func (g *group) kept() (n int64) {
+	if g.classic != nil {
+		for m := range g.classic.members.all() {
+			n += protocolBytes(m.protocols)
+		}
+	}
+	if g.consumer != nil {
+		for _, m := range g.consumer.sorted {
+			n += m.bytes()
+		}
+	}
+	return n
 }
 
 func (c *Coordinator) checkGroup(g *group, asleep bool) error {

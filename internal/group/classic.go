@@ -49,6 +49,8 @@ type classicGroup struct {
 	syncing  int                       // members that have not sent their SyncGroup
 	newcomer bool                      // someone joined since the initial delay began
 	support  map[string]int            // how many members know a protocol
+	bytes    int64                     // of its members' protocols
+	account  *account                  // where they are counted; nil: not yet, or no more
 
 	subscription subscription
 
@@ -118,6 +120,11 @@ func (cg *classicGroup) countProtocols(m *classicMember, by int) {
 		if cg.support[p.Name] += by; cg.support[p.Name] == 0 {
 			delete(cg.support, p.Name)
 		}
+	}
+	bytes := int64(by) * protocolBytes(m.protocols)
+	cg.bytes += bytes
+	if cg.account != nil {
+		cg.account.charge(bytes)
 	}
 }
 

@@ -21,6 +21,10 @@ func (c *Coordinator) joinGroup(r *Request, req *kmsg.JoinGroupRequest) {
 		return
 	}
 	g := c.find(req.Group)
+	if !c.hasRoom(g.keeps(req.MemberID), askedBytes(req.Protocols)) {
+		c.respond(g, r, joinError(req, req.MemberID, protocol.GROUP_MAX_SIZE_REACHED))
+		return
+	}
 	if g != nil && g.consumer != nil && !g.empty() {
 		c.joinConsumerGroup(r, g, req)
 		return
@@ -90,7 +94,7 @@ func (c *Coordinator) makeClassic(id string) *group {
 		c.dropConsumer(g)
 	}
 	cg.recorded = true
-	g.classic = cg
+	c.adopt(g, cg)
 	return g
 }
 

@@ -77,7 +77,7 @@ func (c *Coordinator) loadClassic(g *group, v *GroupMetadataValue) {
 	cg.since = v.CurrentStateTimestamp
 	cg.subscription.stale()
 	cg.recorded = true
-	g.classic = cg
+	c.adopt(g, cg)
 }
 
 func (c *Coordinator) loadedMember(g *group, cg *classicGroup, v *GroupMetadataMember) *classicMember {

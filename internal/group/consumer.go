@@ -207,6 +207,7 @@ func (c *Coordinator) stopTimers(m *consumerMember) {
 // count adds a member to everything that is worked out from the members.
 func (c *Coordinator) count(g *group, m *consumerMember) {
 	cg := g.consumer
+	c.account.charge(m.bytes())
 	for _, t := range m.topics {
 		c.want(g, t, 1)
 	}
@@ -239,6 +240,7 @@ func (c *Coordinator) count(g *group, m *consumerMember) {
 // uncount takes a member out of everything that count adds it to.
 func (c *Coordinator) uncount(g *group, m *consumerMember) {
 	cg := g.consumer
+	c.account.charge(-m.bytes())
 	for _, t := range m.topics {
 		c.want(g, t, -1)
 	}

@@ -22,6 +22,10 @@ func (c *Coordinator) consumerHeartbeat(r *Request, req *kmsg.ConsumerGroupHeart
 		c.leaveConsumer(r, req)
 		return
 	}
+	if refused := c.roomFor(req); refused != nil {
+		c.respond(nil, r, heartbeatError(req.Version, refused))
+		return
+	}
 	g, refused := c.consumerGroupFor(req.Group, req.MemberEpoch == 0)
 	if refused != nil {
 		c.respond(g, r, heartbeatError(req.Version, refused))

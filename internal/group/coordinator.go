@@ -32,6 +32,9 @@ type Topic struct {
 type Options struct {
 	Settings Settings
 	Topics   Topics
+	// Memory bounds what members make this coordinator keep, with others that share
+	// it; nil: nothing does.
+	Memory *Memory
 	// RandomID returns 16 random bytes, of which member ids are made.
 	RandomID func() protocol.UUID
 }
@@ -104,9 +107,10 @@ type Coordinator struct {
 	txns     transactions
 	shares   shareGroups
 
-	timers timers
-	jobs   jobs
-	out    outbox
+	timers  timers
+	jobs    jobs
+	out     outbox
+	account account
 
 	expiry   timer
 	byTopic  map[string]map[string]*group // which consumer groups are subscribed to a topic
@@ -128,7 +132,7 @@ func New(o Options) *Coordinator {
 	c := &Coordinator{
 		settings: o.Settings, topics: o.Topics, random: o.RandomID,
 		groups: map[string]*group{}, byTopic: map[string]map[string]*group{},
-		newTopic: -1,
+		newTopic: -1, account: newAccount(o.Memory),
 	}
 	c.txns.init()
 	c.shares.byID = map[string]*shareGroup{}
@@ -193,7 +197,7 @@ func (c *Coordinator) sweep(g *group) {
 	}
 	if !g.offsets.none() {
 		if !g.exists() {
-			g.classic = newClassicGroup(c, g)
+			c.adopt(g, newClassicGroup(c, g))
 		}
 		return
 	}
@@ -308,6 +312,7 @@ func (c *Coordinator) Unload(nowMillis int64) {
 		c.abandon(protocol.NOT_COORDINATOR)
 	}
 	c.phase = unloaded
+	c.account.settle()
 }
 
 // Unfinished: the coordinator cannot go on and is to be loaded anew, because a

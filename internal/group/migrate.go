@@ -185,7 +185,7 @@ func (c *Coordinator) downgrade(g *group, gone []*consumerMember, rebalance bool
 		return &refusal{code: protocol.UNKNOWN_SERVER_ERROR}
 	}
 	c.dropConsumer(g)
-	g.classic = cg
+	c.adopt(g, cg)
 	for m := range cg.members.all() {
 		c.timers.arm(&m.session, c.now+int64(m.sessionMillis))
 	}

@@ -191,5 +191,7 @@ func (c *Coordinator) dropClassic(g *group) {
 	for p := cg.pending.first; p != nil; p = p.after {
 		c.timers.stop(&p.session)
 	}
+	cg.account.charge(-cg.bytes)
+	cg.account = nil
 	g.classic = nil
 }

@@ -138,7 +138,7 @@ func (t *transactions) init() { t.groups = map[int64][]*group{} }
 // protocol (a consumer that manages its partitions itself).
 func (c *Coordinator) putOffset(g *group, topic string, producerID int64, o committed) {
 	if !g.exists() {
-		g.classic = newClassicGroup(c, g)
+		c.adopt(g, newClassicGroup(c, g))
 	}
 	if producerID < 0 {
 		g.offsets.put(topic, o)

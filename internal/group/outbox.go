@@ -295,6 +295,7 @@ func (c *Coordinator) fail(code protocol.ErrorCode) {
 		c.answerAllWaiting(code)
 	}
 	c.phase, c.failed = failedPhase, code
+	c.account.settle()
 	for _, w := range o.held {
 		if w.lazy != nil {
 			w.body = w.lazy.response()
