@@ -25,9 +25,11 @@ type ShareFetchResult struct {
 	Index           int32
 	Code            ErrorCode
 	AcknowledgeCode ErrorCode
-	CurrentLeader   Leader // 0 and 0 unless known
-	RecordsBytes    int    // length of the records that follow
-	Acquired        []ShareAcquired
+	// AcknowledgeMessage says more of AcknowledgeCode; empty: null.
+	AcknowledgeMessage string
+	CurrentLeader      Leader // 0 and 0 unless known
+	RecordsBytes       int    // length of the records that follow
+	Acquired           []ShareAcquired
 }
 
 // ShareFetchEncoder appends a response to ShareFetch to a caller's buffer, in the way of [FetchEncoder].
@@ -52,7 +54,7 @@ func (e ShareFetchEncoder) Topic(b []byte, id UUID, partitions int) []byte {
 func (e ShareFetchEncoder) Partition(b []byte, r *ShareFetchResult) []byte {
 	b = AppendInt32(b, r.Index)
 	b = append(AppendInt16(b, int16(r.Code)), 0)
-	b = append(AppendInt16(b, int16(r.AcknowledgeCode)), 0)
+	b = appendNullableForm(AppendInt16(b, int16(r.AcknowledgeCode)), r.AcknowledgeMessage, true)
 	leader := r.CurrentLeader
 	if !leader.Known {
 		leader = Leader{}
@@ -85,11 +87,11 @@ func (e ShareFetchEncoder) End(b []byte, start, outside int) []byte {
 }
 
 // Upper bounds of what is appended for a response: ShareFetchFixedBytes and the message once,
-// ShareFetchTopicBytes for each topic, ShareFetchPartitionBytes for each partition, ShareAcquiredBytes for each
+// ShareFetchTopicBytes for each topic, ShareFetchPartitionBytes and the message for each partition, ShareAcquiredBytes for each
 // stretch of acquired records.
 const (
 	ShareFetchFixedBytes     = FrameLengthBytes + 5 + 4 + 2 + 5 + 4 + 5 + 2
 	ShareFetchTopicBytes     = 16 + 5 + 1
-	ShareFetchPartitionBytes = 4 + 3 + 3 + 9 + 5 + 5 + 1
+	ShareFetchPartitionBytes = 4 + 3 + 2 + 5 + 9 + 5 + 5 + 1
 	ShareAcquiredBytes       = 19
 )

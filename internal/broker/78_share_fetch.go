@@ -65,7 +65,7 @@ func (s *Shard) checkShareFetch(req *kmsg.ShareFetchRequest) (protocol.ErrorCode
 	switch {
 	case !s.shareGroupsEnabled():
 		return protocol.UNSUPPORTED_VERSION, ""
-	case req.GroupID == nil || req.MemberID == nil || *req.GroupID == "" || *req.MemberID == "":
+	case req.GroupID == nil || req.MemberID == nil || *req.MemberID == "":
 		return protocol.INVALID_REQUEST, ""
 	case req.ShareSessionEpoch == share.InitialEpoch && acknowledgesAny(req):
 		return protocol.INVALID_REQUEST, ""
@@ -145,7 +145,7 @@ func (p *sharePart) acknowledgeBy(batches []share.AcknowledgementBatch, renewals
 	case p.code != protocol.NONE:
 		p.ackCode = p.code
 	case !share.Valid(batches, renewals):
-		p.ackCode = protocol.INVALID_REQUEST
+		p.ackCode, p.malformed = protocol.INVALID_REQUEST, true
 	}
 }
 
@@ -160,7 +160,7 @@ func (op *shareFetchOp) respondFetch() {
 	}
 	op.c.done = true
 	e := protocol.ShareFetchEncoder{Version: op.version}
-	b := e.Begin(block.Bytes()[:0], op.c.header.CorrelationID, op.code, op.message, s.shares.limits(op.member.Group).LockMillis, topics)
+	b := e.Begin(block.Bytes()[:0], op.c.header.CorrelationID, op.code, op.message, op.lockMillis(), topics)
 	from, outside := 0, 0
 	var result protocol.ShareFetchResult
 	for i := 0; i < len(op.parts); {
@@ -197,6 +197,14 @@ func (op *shareFetchOp) respondFetch() {
 	r.Finish()
 }
 
+// lockMillis is how long what was acquired is locked; 0 with an error.
+func (op *shareFetchOp) lockMillis() int32 {
+	if op.code != protocol.NONE {
+		return 0
+	}
+	return op.home.shares.limits(op.member.Group).LockMillis
+}
+
 // send adds a part's range of the log to the response.
 func (p *sharePart) send(r *reactor.Request) {
 	c := &p.topic.counters
@@ -222,7 +230,7 @@ func (op *shareFetchOp) choose() (bytes, topics int) {
 		}
 		for ; i < end; i++ {
 			if p := &op.parts[i]; op.tells(p) {
-				bytes += protocol.ShareFetchPartitionBytes + protocol.ShareAcquiredBytes*len(p.got)
+				bytes += protocol.ShareFetchPartitionBytes + len(p.ackText()) + protocol.ShareAcquiredBytes*len(p.got)
 			}
 		}
 	}
@@ -261,6 +269,7 @@ func (op *shareFetchOp) result(p *sharePart, r *protocol.ShareFetchResult) {
 	if !p.fetched {
 		r.Code = protocol.NONE
 	}
+	r.AcknowledgeMessage = p.ackText()
 	for _, a := range p.got {
 		r.Acquired = append(r.Acquired, protocol.ShareAcquired(a))
 	}
@@ -314,4 +323,19 @@ func (l *shareFetchList) remove(op *shareFetchOp) {
 		op.after.before = op.before
 	}
 	op.before, op.after = nil, nil
+}
+
+// ackText says more of why a part's acknowledgements were refused by their
+// share-partition, in Kafka's words.
+func (p *sharePart) ackText() string {
+	switch {
+	case p.ackCode == protocol.INVALID_RECORD_STATE:
+		return "The record cannot be acknowledged. The record is not in the acquired state."
+	case p.ackCode != protocol.INVALID_REQUEST || p.malformed:
+	case p.batches[len(p.batches)-1].First >= p.end:
+		return "Batch record not found. The first offset in request is past acquired records."
+	default:
+		return "Batch record not found. The last offset in request is past acquired records."
+	}
+	return ""
 }

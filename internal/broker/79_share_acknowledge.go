@@ -19,7 +19,7 @@ func (s *Shard) serveShareAcknowledge(c *call) {
 	switch {
 	case !s.shareGroupsEnabled():
 		op.code = protocol.UNSUPPORTED_VERSION
-	case req.GroupID == nil || req.MemberID == nil || *req.GroupID == "" || *req.MemberID == "":
+	case req.GroupID == nil || req.MemberID == nil || *req.MemberID == "":
 		op.code = protocol.INVALID_REQUEST
 	}
 	if op.code != protocol.NONE {
@@ -61,7 +61,7 @@ func (op *shareFetchOp) respondAcknowledge() {
 		resp.ErrorMessage = &op.message
 	}
 	if op.version >= 2 {
-		resp.AcquisitionLockTimeoutMillis = op.home.shares.limits(op.member.Group).LockMillis
+		resp.AcquisitionLockTimeoutMillis = op.lockMillis()
 	}
 	at := make(map[protocol.UUID]int)
 	for i := range op.parts {
@@ -76,6 +76,9 @@ func (op *shareFetchOp) respondAcknowledge() {
 		}
 		rp := kmsg.NewShareAcknowledgeResponseTopicPartition()
 		rp.Partition, rp.ErrorCode = p.key.partition, int16(p.ackCode)
+		if text := p.ackText(); text != "" {
+			rp.ErrorMessage = &text
+		}
 		resp.Topics[k].Partitions = append(resp.Topics[k].Partitions, rp)
 	}
 	op.c.reply(resp)

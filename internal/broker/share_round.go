@@ -59,6 +59,10 @@ type sharePart struct {
 	fetched bool // it is of the session
 	acked   bool // the request says something of it
 	batches []share.AcknowledgementBatch
+	// malformed: they were refused before their share-partition has seen them, whose
+	// window ends at end.
+	malformed bool
+	end       int64
 
 	code        protocol.ErrorCode
 	ackCode     protocol.ErrorCode
@@ -201,6 +205,7 @@ func (p *sharePart) acknowledgeOn(owner *Shard, done func(protocol.ErrorCode)) {
 	case code != protocol.NONE:
 		done(code)
 	case sp != nil:
+		p.end = sp.machine.End()
 		sp.acknowledge(p.visit.op.member.Member, p.batches, done)
 	}
 }

@@ -56,11 +56,13 @@ var departures = []struct{ pattern, reason string }{
 	{`^00-produce-transactional a control batch:`, "a client's control batch is refused before its transaction is looked at"},
 	{`^24-add-partitions-to-txn no partition: Topics is null`, "a topic without partitions is not named in the answer"},
 	{`^32-describe-configs .*\.Documentation is null`, "Kafka's texts about its settings are not carried"},
+	{`^76-share-group-heartbeat .*: MemberEpoch|^76-share-group-heartbeat an epoch to come: ErrorMessage`, "who joins is answered with what it is to have, one epoch sooner"},
+	{`^78-share-fetch a topic that is not there`, "Apache's own code throws; here the partition is answered UNKNOWN_TOPIC_ID"},
 	{`^03-metadata an auto-created topic, the first answer:`, "the topic is there with the first answer; Apache says UNKNOWN_TOPIC_OR_PARTITION until it is"},
 }
 
 // served are the APIs of this landing. Their version ranges must be Apache's; others may be missing.
-var served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 32, 33, 37, 42, 44, 47, 48, 49, 60, 61, 65, 66, 68, 69, 74, 75}
+var served = []int16{0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 32, 33, 37, 42, 44, 47, 48, 49, 60, 61, 65, 66, 68, 69, 74, 75, 76, 77, 78, 79, 83, 84, 85, 86, 87, 90, 91, 92}
 
 func oracleScripts() map[string]func(*script) {
 	return map[string]func(*script){
@@ -103,6 +105,11 @@ func oracleScripts() map[string]func(*script) {
 		"49-alter-client-quotas":       scriptAlterClientQuotas,
 		"60-describe-cluster":          scriptDescribeCluster,
 		"75-describe-topic-partitions": scriptDescribeTopicPartitions,
+		"76-share-group-heartbeat":     scriptShareGroupHeartbeat,
+		"78-share-fetch":               scriptShareFetch,
+		"79-share-acknowledge":         scriptShareAcknowledge,
+		"83-share-group-state":         scriptShareGroupState,
+		"90-share-group-offsets":       scriptShareGroupOffsets,
 		"bad-frames":                   scriptBadFrames,
 		"bad-batches":                  scriptBadBatches,
 	}

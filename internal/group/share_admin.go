@@ -83,16 +83,18 @@ func (c *Coordinator) describeShareOffsets(r *Request, req *kmsg.DescribeShareGr
 		d.GroupID, d.Topics = ask.GroupID, []kmsg.DescribeShareGroupOffsetsResponseGroupTopic{}
 		sg := c.shares.byID[ask.GroupID]
 		switch {
-		case sg == nil:
-			refused := c.noShareGroup(ask.GroupID)
-			d.ErrorCode, d.ErrorMessage = int16(refused.code), refused.text()
+		case ask.Topics == nil && sg == nil: // as Kafka: there is nothing to tell
 		case ask.Topics == nil:
 			for _, t := range sg.states.InitializedTopics {
-				d.Topics = append(d.Topics, c.describeShareTopic(sg, t.TopicName, t.Partitions))
+				d.Topics = append(d.Topics, c.describeShareTopic(sg.states, t.TopicName, t.Partitions))
 			}
 		default:
+			states := &ShareGroupStatePartitionMetadataValue{}
+			if sg != nil {
+				states = sg.states
+			}
 			for _, t := range ask.Topics {
-				d.Topics = append(d.Topics, c.describeShareTopic(sg, t.Topic, t.Partitions))
+				d.Topics = append(d.Topics, c.describeShareTopic(states, t.Topic, t.Partitions))
 			}
 		}
 		resp.Groups = append(resp.Groups, d)
@@ -100,12 +102,12 @@ func (c *Coordinator) describeShareOffsets(r *Request, req *kmsg.DescribeShareGr
 	c.enqueue(nil, waiting{token: r.Token, batch: c.out.seq, body: resp})
 }
 
-func (c *Coordinator) describeShareTopic(sg *shareGroup, name string, partitions []int32) kmsg.DescribeShareGroupOffsetsResponseGroupTopic {
+func (c *Coordinator) describeShareTopic(states *ShareGroupStatePartitionMetadataValue, name string, partitions []int32) kmsg.DescribeShareGroupOffsetsResponseGroupTopic {
 	d := kmsg.NewDescribeShareGroupOffsetsResponseGroupTopic()
 	d.Topic, d.Partitions = name, []kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition{}
 	t, ok := c.topics.TopicByName(name)
 	d.TopicID = t.ID
-	have := partitionsOf(sg.states.InitializedTopics, t.ID)
+	have := partitionsOf(states.InitializedTopics, t.ID)
 	for _, p := range partitions {
 		dp := kmsg.NewDescribeShareGroupOffsetsResponseGroupTopicPartition()
 		dp.Partition, dp.StartOffset = p, -1
@@ -178,7 +180,7 @@ func (c *Coordinator) emptyShareGroup(id string, make bool) (*shareGroup, *refus
 	sg := c.shares.byID[id]
 	switch {
 	case id == "":
-		return nil, &refusal{protocol.INVALID_GROUP_ID, ""}
+		return nil, &refusal{protocol.INVALID_GROUP_ID, "The group id is invalid."}
 	case sg == nil && (!make || c.find(id) != nil):
 		return nil, c.noShareGroup(id)
 	case sg == nil:
@@ -206,8 +208,14 @@ func (c *Coordinator) deleteShareOffsets(r *Request, req *kmsg.DeleteShareGroupO
 		topic, ok := c.topics.TopicByName(t.Topic)
 		out := kmsg.NewDeleteShareGroupOffsetsResponseTopic()
 		out.Topic, out.TopicID = t.Topic, topic.ID
-		if !ok {
-			out.ErrorCode, out.ErrorMessage = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION), kmsg.StringPtr(unknownTopicText)
+		unknown := func(text string) {
+			out.TopicID, out.ErrorCode, out.ErrorMessage = protocol.UUID{}, int16(protocol.UNKNOWN_TOPIC_OR_PARTITION), &text
+		}
+		switch {
+		case !ok:
+			unknown(unknownTopicText)
+		case nameOf(sg.states.InitializedTopics, topic.ID) == "" && nameOf(sg.states.InitializingTopics, topic.ID) == "":
+			unknown("There is no offset information to delete.")
 		}
 		resp.Topics = append(resp.Topics, out)
 		gone := ShareTopicPartitions{TopicID: topic.ID, Partitions: slices.Concat(partitionsOf(sg.states.InitializedTopics, topic.ID), partitionsOf(sg.states.InitializingTopics, topic.ID))}

@@ -45,7 +45,16 @@ func (c *Coordinator) stepShare(r *Request) bool {
 	case *kmsg.HeartbeatRequest:
 		return refuse(body.Group, protocol.UNKNOWN_MEMBER_ID)
 	case *kmsg.LeaveGroupRequest:
-		return refuse(body.Group, protocol.UNKNOWN_MEMBER_ID)
+		sg := c.shares.byID[body.Group]
+		if sg == nil || body.Version < 3 {
+			return refuse(body.Group, protocol.UNKNOWN_MEMBER_ID)
+		}
+		resp := kmsg.NewPtrLeaveGroupResponse()
+		resp.Version = body.Version
+		for _, m := range body.Members {
+			resp.Members = append(resp.Members, kmsg.LeaveGroupResponseMember{MemberID: m.MemberID, InstanceID: m.InstanceID, ErrorCode: int16(protocol.UNKNOWN_MEMBER_ID)})
+		}
+		c.respond(&sg.group, r, resp)
 	case *kmsg.OffsetCommitRequest:
 		return refuse(body.Group, protocol.GROUP_ID_NOT_FOUND)
 	case *kmsg.TxnOffsetCommitRequest:
@@ -72,7 +81,7 @@ func (c *Coordinator) shareHeartbeat(r *Request, req *kmsg.ShareGroupHeartbeatRe
 		c.respond(nil, r, shareHeartbeatError(refused))
 		return
 	}
-	sg, refused := c.shareGroupFor(req.GroupID, req.MemberEpoch == 0)
+	sg, refused := c.shareGroupFor(req.GroupID, req.MemberEpoch)
 	if refused == nil {
 		refused = c.checkShareMember(sg, req)
 	}
@@ -143,15 +152,17 @@ func (c *Coordinator) respondShare(sg *shareGroup, token uint64, resp *kmsg.Shar
 }
 
 // shareGroupFor finds the group of a heartbeat; who joins makes it.
-func (c *Coordinator) shareGroupFor(id string, make bool) (*shareGroup, *refusal) {
+func (c *Coordinator) shareGroupFor(id string, epoch int32) (*shareGroup, *refusal) {
 	if sg := c.shares.byID[id]; sg != nil {
 		return sg, nil
 	}
 	switch {
 	case c.find(id) != nil:
 		return nil, refusef(protocol.GROUP_ID_NOT_FOUND, "Group %s is not a share group.", id)
-	case !make:
+	case epoch < 0:
 		return nil, refusef(protocol.GROUP_ID_NOT_FOUND, "Group %s not found.", id)
+	case epoch > 0:
+		return nil, refusef(protocol.GROUP_ID_NOT_FOUND, "Share group %s not found.", id)
 	}
 	return c.placeShare(id), nil
 }

@@ -55,7 +55,8 @@ func (t AcknowledgeType) after(count, limit int16) RecordState {
 // Acknowledge takes what a member says of records that it has, all or, if any of it
 // does not hold, nothing. The answer comes with Answers, under the token, once it is
 // written; or is here, if it is an error or nothing needs to be written. Records before
-// the window are passed over: they are done with.
+// the window are passed over: they are done with. (Locks that a refused request renews
+// stay renewed.)
 func (p *Partition) Acknowledge(nowMillis int64, token uint64, member string, batches []AcknowledgementBatch) (code protocol.ErrorCode, answered bool) {
 	p.advanceClock(nowMillis)
 	if p.fenced != 0 {
@@ -63,13 +64,13 @@ func (p *Partition) Acknowledge(nowMillis int64, token uint64, member string, ba
 	}
 	waits := false
 	for i, b := range batches {
-		moved, ok := p.acknowledge(member, b)
+		moved, code := p.acknowledge(member, b)
 		waits = waits || moved
-		if !ok {
+		if code != protocol.NONE {
 			for _, done := range batches[:i+1] {
-				p.takeBack(member, done)
+				p.takeBack(done)
 			}
-			return protocol.INVALID_RECORD_STATE, true
+			return code, true
 		}
 	}
 	for _, b := range batches {
@@ -90,19 +91,19 @@ func (p *Partition) Acknowledge(nowMillis int64, token uint64, member string, ba
 const fresh = ^uint64(0)
 
 // acknowledge does one batch. moved: there is something to be written.
-func (p *Partition) acknowledge(member string, b AcknowledgementBatch) (moved, ok bool) {
+func (p *Partition) acknowledge(member string, b AcknowledgementBatch) (moved bool, _ protocol.ErrorCode) {
 	if b.Last < p.start {
-		return false, true
+		return false, protocol.NONE
 	}
 	if b.Last >= p.end {
-		return false, false
+		return false, protocol.INVALID_REQUEST
 	}
-	ok = true
+	theirs := true
 	p.each(b.First, b.Last, func(r *run) {
-		ok = ok && r.state == Acquired && !r.moving && r.member == member
+		theirs = theirs && r.state == Acquired && !r.moving && r.member == member
 	})
-	if !ok {
-		return false, false
+	if !theirs {
+		return false, protocol.INVALID_RECORD_STATE
 	}
 	at := max(b.First, p.start)
 	for at <= b.Last {
@@ -121,7 +122,7 @@ func (p *Partition) acknowledge(member string, b AcknowledgementBatch) (moved, o
 		})
 		at = last + 1
 	}
-	return moved, true
+	return moved, protocol.NONE
 }
 
 // sameTypes is the type of the record at offset and the last one in a row with the same.
@@ -133,7 +134,7 @@ func sameTypes(b AcknowledgementBatch, at int64) (t AcknowledgeType, last int64)
 }
 
 // takeBack undoes what the request that is being looked at has moved.
-func (p *Partition) takeBack(member string, b AcknowledgementBatch) {
+func (p *Partition) takeBack(b AcknowledgementBatch) {
 	p.each(b.First, b.Last, func(r *run) {
 		if r.moving && r.write == fresh {
 			r.moving, r.next, r.write = false, 0, 0

@@ -142,18 +142,14 @@ func (p *Partition) giveBack(r *run) {
 	p.free = min(p.free, r.first)
 }
 
-// Release takes back what a member has that it has not acknowledged: it has gone, and
-// its records do not count as delivered.
+// Release takes back what a member has that it has not acknowledged: it has gone.
 func (p *Partition) Release(nowMillis int64, member string) {
 	p.advanceClock(nowMillis)
 	for i := range p.runs {
-		r := &p.runs[i]
-		if r.state != Acquired || r.moving || r.member != member {
-			continue
+		if r := &p.runs[i]; r.state == Acquired && !r.moving && r.member == member {
+			p.giveBack(r)
 		}
-		r.count--
-		r.state, r.member, r.deadline, r.unsaved, r.write = Available, "", 0, true, 0
-		p.free = min(p.free, r.first)
 	}
 	p.join(p.start, p.end)
+	p.advance()
 }
