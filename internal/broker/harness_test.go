@@ -23,11 +23,12 @@ import (
 
 // testBroker is a broker inside the test process, on the real kernel.
 type testBroker struct {
-	t    *testing.T
-	addr string
-	dir  string
-	stop func() error
-	logs *bytes.Buffer
+	t     *testing.T
+	addr  string
+	dir   string
+	stop  func() error
+	logs  *bytes.Buffer
+	level slog.LevelVar // of logs
 
 	report Report
 	broker *Broker
@@ -71,7 +72,7 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	}
 	s.DrainMillis = 1000
 	b := &testBroker{t: t, dir: dir, logs: new(bytes.Buffer)}
-	s.Watcher = b
+	s.Watcher, s.LogLevel = b, &b.level
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan Report, 1), make(chan error, 1)
 	kernel, err := ring.Open(os.Getenv("SLIPSTREAM_RING_KERNEL"))
@@ -80,7 +81,7 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	}
 	helpers := reactor.NewHelpers(2)
 	go func() {
-		ended <- Serve(ctx, s, kernel, helpers, slog.New(slog.NewTextHandler(b.logs, nil)), func(r Report) { ready <- r })
+		ended <- Serve(ctx, s, kernel, helpers, slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: &b.level})), func(r Report) { ready <- r })
 	}()
 	select {
 	case r := <-ready:

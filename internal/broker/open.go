@@ -396,7 +396,7 @@ func (b *Broker) openAll(work []*opening, points storage.Checkpoints) {
 	var next, done atomic.Int64
 	var wait sync.WaitGroup
 	finished := make(chan struct{})
-	threads := min(max(b.settings.RecoveryThreads, 1), max(len(work), 1))
+	threads := min(max(b.recoveryThreads(), 1), max(len(work), 1))
 	open := func() {
 		for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
 			b.openOne(work[i], points)

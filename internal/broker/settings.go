@@ -3,6 +3,8 @@ package broker
 import (
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"strings"
 
 	"slipstream/internal/group"
 	"slipstream/internal/metadata"
@@ -159,4 +161,17 @@ func (s *Shard) brokerConfigs() BrokerConfigs {
 		Own: s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker, Name: itoa(int(s.broker.settings.NodeID))}),
 		All: s.image.Configs(metadata.Resource{Type: metadata.ResourceBroker}),
 	}
+}
+
+// recoveryThreads is the setting as it is now, in the metadata log or else as given.
+func (b *Broker) recoveryThreads() int {
+	set := b.shards[controllerCore].brokerConfigs()
+	for _, entries := range [][]metadata.ConfigEntry{set.Own, set.All} {
+		for _, e := range entries {
+			if n, err := strconv.Atoi(strings.TrimSpace(e.Value)); err == nil && e.Name == "num.recovery.threads.per.data.dir" {
+				return n
+			}
+		}
+	}
+	return b.settings.RecoveryThreads
 }

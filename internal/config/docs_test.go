@@ -34,7 +34,7 @@ func TestSettingsDocument(t *testing.T) {
 
 // TestEveryTopicSettingIsExplained: topics' settings are described to clients.
 func TestEveryTopicSettingIsExplained(t *testing.T) {
-	for _, s := range config.Topics() {
+	for _, s := range slices.Concat(config.Topics(), config.Groups(), config.ClientMetrics()) {
 		if !strings.HasSuffix(s.Doc, ".") || len(s.Doc) < 20 {
 			t.Errorf("%s is explained by %q", s.Name, s.Doc)
 		}
@@ -81,6 +81,10 @@ An unknown name is an error. Settings that are known and change nothing here are
 	table(&b, ours)
 	b.WriteString("\n## Kafka's, of the broker\n\nWhat takes effect at any time can be changed by IncrementalAlterConfigs, for one broker or for all.\n\n")
 	table(&b, served)
+	b.WriteString("\n## Kafka's, of groups\n\nSet by IncrementalAlterConfigs for a group (kafka-configs --entity-type groups); the default is the broker setting beside it.\n\n")
+	owned(&b, config.Groups())
+	b.WriteString("\n## Kafka's, of client metrics\n\nWhich metrics clients are asked to push (KIP-714; kafka-client-metrics). What they push is counted and not kept.\n\n")
+	owned(&b, config.ClientMetrics())
 	b.WriteString("\n## Kafka's, of topics\n\nSet when a topic is created, or by IncrementalAlterConfigs; the default is the broker setting beside it.\n" +
 		"Those marked *kept* are checked, stored and described, and nothing acts on them yet.\n\n")
 	b.WriteString("| topic setting | broker setting | type | default | allowed | |\n| --- | --- | --- | --- | --- | --- |\n")
@@ -104,23 +108,26 @@ An unknown name is an error. Settings that are known and change nothing here are
 	return b.String()
 }
 
+// owned is the settings of groups and of client metrics, which can always change.
+func owned(b *strings.Builder, list []*config.Setting) {
+	b.WriteString("| setting | broker setting | type | default | allowed | |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, s := range list {
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", s.Name, s.Synonym, kind(s), value(s), s.Allowed(), s.Doc)
+	}
+}
+
 func table(b *strings.Builder, list []*config.Setting) {
 	b.WriteString("| setting | type | default | allowed | takes effect | |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, s := range list {
 		changes := "at start"
-		if isLive(s) && s.Reach == config.ClusterWide {
+		switch {
+		case s.Name == "num.recovery.threads.per.data.dir":
+			changes = "at the next start"
+		case s.Reach == config.ClusterWide:
 			changes = "any time"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", s.Name, kind(s), value(s), s.Allowed(), changes, s.Doc)
 	}
-}
-
-// isLive: the defaults of topics are looked at again while a broker runs, and what
-// partitions are given with them.
-func isLive(b *config.Setting) bool {
-	return b.Name == "producer.id.expiration.ms" || slices.ContainsFunc(config.Topics(), func(t *config.Setting) bool {
-		return slices.ContainsFunc(t.Synonyms, func(y config.Synonym) bool { return y.Name == b.Name })
-	})
 }
 
 func kind(s *config.Setting) string { return strings.ToLower(s.Kind.String()) }

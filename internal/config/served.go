@@ -37,6 +37,20 @@ var served = []struct{ name, doc string }{
 	{"log.cleaner.io.max.bytes.per.second", "What compaction reads and writes at most."},
 	{"log.cleaner.backoff.ms", "How long compaction rests when no log is worth it."},
 	{"num.recovery.threads.per.data.dir", "Threads that open and recover partitions at start."},
+	{"transaction.max.timeout.ms", "The longest transaction timeout that a producer may ask for."},
+	{"transactional.id.expiration.ms", "How long a transactional id is remembered that is not used."},
+	{"transaction.partition.verification.enable", "Whether a producer's first batch of a transaction in a partition is checked with its coordinator."},
+	{"group.share.session.timeout.ms", "The default of groups' share.session.timeout.ms."},
+	{"group.share.heartbeat.interval.ms", "The default of groups' share.heartbeat.interval.ms."},
+	{"group.share.max.size", "The most members of a share group."},
+	{"group.share.assignment.interval.ms", "The default of groups' share.assignment.interval.ms."},
+	{"group.share.initialize.retry.interval.ms", "How long until the states of a share group's partitions are initialized once more."},
+	{"group.share.partition.max.record.locks", "The default of groups' share.partition.max.record.locks."},
+	{"group.share.delivery.count.limit", "The default of groups' share.delivery.count.limit."},
+	{"group.share.record.lock.duration.ms", "The default of groups' share.record.lock.duration.ms."},
+	{"group.share.max.share.sessions", "The most share sessions that are kept."},
+	{"share.coordinator.snapshot.update.records.per.snapshot", "How many updates of a share-partition's state there are between two snapshots of it."},
+	{"share.coordinator.cold.partition.snapshot.interval.ms", "How often the states of share-partitions that do not change are written anew, so that the log can be shortened."},
 	{"producer.id.expiration.ms", "How long a silent idempotent producer is remembered."},
 
 	{"offsets.topic.num.partitions", "Partitions of __consumer_offsets, when it is made."},
@@ -210,6 +224,13 @@ func markUses() {
 		for _, s := range []*Setting{topics.byName[t.name], brokers.byName[t.name]} {
 			if s != nil {
 				s.Use, s.Doc = Served, t.doc
+			}
+		}
+	}
+	for _, b := range groupBounds {
+		for name, doc := range map[string]string{b.least: "The least that a group's " + b.name + " may be.", b.most: "The most that a group's " + b.name + " may be."} {
+			if s := brokers.byName[name]; s != nil && s.Use != Served {
+				s.Use, s.Doc = Served, doc
 			}
 		}
 	}
