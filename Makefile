@@ -72,7 +72,7 @@ generate:
 demo: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go run ./internal/clients/demo
 
-# franz-go's own suite with 50,000 records (make test has 2,000), and Kafka's own programs.
+# franz-go's own suite with 50,000 records (make test has 15,000), and Kafka's own programs.
 test-clients: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream KGO_TEST_RECORDS=50000 go test -count=1 -v -timeout 60m -run 'TestKgoSuite|TestJava|TestStreams|TestKcat' ./internal/clients
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // openTransaction commits one record at offset 0 of partition 0 and leaves another open at offset 2.
@@ -87,7 +86,6 @@ func TestJavaTransactions(t *testing.T) {
 // TestJavaShareGroups consumes with Kafka's share consumer and looks after the group with its share-groups tool.
 func TestJavaShareGroups(t *testing.T) {
 	b := harness.StartT(t, harness.Options{Set: groupSettings})
-	needsKeys(t, b, 76, 77, 78, 79, 90, 91, 92)
 	topic, group := topicName(t, "queue"), topicName(t, "share")
 	createTopic(t, b, topic, 3)
 	groups := func(wantFailure string, args ...string) string {
@@ -127,33 +125,9 @@ func TestJavaShareGroups(t *testing.T) {
 	}
 }
 
-// needsKeys skips a test of requests that the broker does not serve yet.
-func needsKeys(t *testing.T, b *harness.Broker, keys ...int16) {
-	t.Helper()
-	w, err := harness.Dial(b.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	resp, err := w.Do(kmsg.NewPtrApiVersionsRequest(), 10*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := map[int16]bool{}
-	for _, k := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
-		known[k.ApiKey] = true
-	}
-	for _, key := range keys {
-		if !known[key] {
-			t.Skipf("%s is not served yet", kmsg.NameForKey(key))
-		}
-	}
-}
-
 // TestJavaAdminTools runs the rest of Kafka's admin programs, each for what it is for.
 func TestJavaAdminTools(t *testing.T) {
 	b := harness.StartT(t, harness.Options{Set: groupSettings})
-	needsKeys(t, b, 21, 35, 50, 55)
 	topic := topicName(t, "tools")
 	createTopic(t, b, topic, 3)
 	produceLines(t, b, topic, 600)
