@@ -360,6 +360,7 @@ type spec struct {
 	epoch     int16
 	sequence  int32
 	attrs     int16
+	key       string // of each record; empty: null
 }
 
 func (s spec) batch() []byte {
@@ -372,7 +373,11 @@ func (s spec) batch() []byte {
 	b.Begin(nil, info)
 	value := []byte(strings.Repeat("v", s.value))
 	for range max(s.records, 1) {
-		b.Append(&protocol.Record{Timestamp: s.timestamp, Value: value})
+		r := protocol.Record{Timestamp: s.timestamp, Value: value}
+		if s.key != "" {
+			r.Key = []byte(s.key)
+		}
+		b.Append(&r)
 	}
 	buf, _ := b.Finish()
 	return buf

@@ -27,6 +27,8 @@ type simRig struct {
 	acked   int64 // offsets below it were acknowledged
 	blocks  []*reactor.Block
 	started bool
+
+	cleanedTo int64 // as cleaner-offset-checkpoint has it
 }
 
 type simService struct{ x *simRig }
@@ -57,7 +59,7 @@ func (x *simRig) boot(k ring.Kernel, recoveryPoint int64) error {
 	}
 	var err error
 	if x.started {
-		x.p, _, err = Open(k, simDir, x.cfg, OpenOptions{RecoveryPoint: recoveryPoint})
+		x.p, _, err = Open(k, simDir, x.cfg, OpenOptions{RecoveryPoint: recoveryPoint, CleanedTo: x.cleanedTo})
 	} else {
 		if err = errors.Join(k.Mkdir("/data", 0o755), k.SyncDir("/")); err == nil {
 			x.p, err = Create(k, simDir, TopicPartition{Topic: "events"}, x.cfg, 0)
