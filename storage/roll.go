@@ -177,15 +177,15 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 	}
 	p.store.Stats.Rolls++
 	p.beginSegment(j.next)
-	if p.rollThenRetain {
-		p.rollThenRetain = false
-		p.retain(p.store.core.Wall / 1e6)
-	}
 	if !p.writing.queued.empty() {
 		p.store.markDirty(p)
 	}
 	p.finishing++
 	j.finish.segment.finishing = true
+	if p.rollThenRetain {
+		p.rollThenRetain = false
+		p.retain(p.store.core.Wall / 1e6) // moves the log's start; the segment goes when it is in order
+	}
 	if j.first {
 		j.finish.Deliver(c)
 		return
