@@ -107,6 +107,7 @@ func (a *coordinatedAppend) Appended(*storage.Append) {
 		c.machine.committed(now, seq)
 		return
 	}
+	c.counts().FailedAppends++
 	c.shard.broker.log.Error("a coordinator's records could not be written",
 		"topic", c.of.name, "partition", c.hosted.key.partition, "error", code)
 	c.machine.failed(now, seq, code)

@@ -32,7 +32,7 @@ func newGroupMachine(c *coordinated) machine {
 	m := &groupMachine{of: c, waiting: make(map[uint64]func(kmsg.Response)), guards: make(map[int64]uint64)}
 	s := c.shard
 	m.groups = group.New(group.Options{
-		Settings: m.settings(), Topics: clusterTopics{s}, Memory: &s.coordinating.members,
+		Settings: m.settings(), Topics: clusterTopics{s}, Memory: &s.coordinating.members, Stats: &s.coordinating.groups,
 		RandomID: func() (id protocol.UUID) { s.broker.kernel.Random(id[:]); return id },
 	})
 	return m

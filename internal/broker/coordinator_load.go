@@ -210,6 +210,11 @@ func (c *coordinated) loaded() {
 	c.load, c.markers = nil, nil
 	c.state = coordinatorServing
 	c.machine.loaded(now)
+	n, took := c.counts(), c.shard.core.Now-l.begun
+	n.Loads++
+	n.LoadedRecords += uint64(l.replayed)
+	n.LoadNanos += took
+	n.LongestLoadNanos = max(n.LongestLoadNanos, took)
 	if l.replayed > 0 {
 		c.shard.broker.log.Info("coordinator loaded", "topic", c.of.name, "partition", c.hosted.key.partition,
 			"records", l.replayed, "ms", (c.shard.core.Now-l.begun)/1e6)
@@ -223,6 +228,7 @@ func (c *coordinated) loaded() {
 func (c *coordinated) loadFailed(err error) {
 	c.shard.broker.log.Error("a coordinator could not be loaded: requests for its keys are answered NOT_COORDINATOR",
 		"topic", c.of.name, "partition", c.hosted.key.partition, "error", err)
+	c.counts().FailedLoads++
 	c.load, c.machine, c.markers = nil, nil, nil
 	c.state = coordinatorFailed
 	c.shard.coordinating.loadEnded()

@@ -23,6 +23,8 @@ type coordinating struct {
 	clockMillis, clockNow int64 // see millis
 	changes               topicChanges
 	members               group.Memory // what all groups' members make this core keep
+	groups                group.Stats
+	counts                [3]CoordinatorCounts // by place in internalTopics
 }
 
 const (

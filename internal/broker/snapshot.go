@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 
+	"slipstream/internal/group"
 	"slipstream/reactor"
 	"slipstream/storage"
 )
@@ -10,7 +11,7 @@ import (
 // A snapshot is a core's figures for somebody outside. The core copies them a
 // bounded slice a turn, so that a scrape never holds requests up:
 //
-//	Ask --inject--> counters -> one API key's times -> ... -> partitions -> topics -> done
+//	Ask --inject--> counters -> one API key's times -> ... -> groups -> partitions -> topics -> done
 //	                   ^   a message of the core to itself: a turn between   |
 //	                   +------------------- no room: Ask again --------------+
 //
@@ -64,6 +65,12 @@ type CoreSnapshot struct {
 	// At is the core's Clock when the last slice was copied.
 	At int64
 
+	Coordinators []CoordinatorFigures // by internal topic
+	Groups       GroupFigures
+
+	counting group.Figures
+	group    int // of the coordinator at index
+
 	shard *Shard
 	done  func(more bool)
 	step  snapshotStep
@@ -76,6 +83,7 @@ type snapshotStep uint8
 const (
 	snapshotCounters snapshotStep = iota
 	snapshotTimes
+	snapshotGroups
 	snapshotPartitions
 	snapshotTopics
 	snapshotDone
@@ -105,6 +113,8 @@ func (s *CoreSnapshot) Deliver(c *reactor.Core) {
 		s.step = snapshotTimes
 	case snapshotTimes:
 		s.copyTimes()
+	case snapshotGroups:
+		s.copyGroups()
 	case snapshotPartitions:
 		room = s.copyPartitions()
 	case snapshotTopics:
@@ -156,7 +166,8 @@ func (s *CoreSnapshot) copyTimes() {
 			return
 		}
 	}
-	s.step, s.index = snapshotPartitions, s.shard.store.Partitions()
+	s.step = snapshotGroups
+	s.copyCoordinators()
 }
 
 // copyPartitions goes through the store's list from its end: one that is taken

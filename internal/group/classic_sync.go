@@ -92,6 +92,7 @@ func (c *Coordinator) stabilize(g *group, a *assigning) {
 		c.timers.arm(&m.session, c.now+int64(m.sessionMillis))
 	}
 	cg.become(c, classicStable)
+	c.stats.ClassicRebalances++
 }
 
 // syncAnswer is a SyncGroup's answer that is written when it is sent.

@@ -176,6 +176,9 @@ func (c *Coordinator) write(g *group, records ...Record) bool {
 		} else {
 			c.applyConsumer(r.Key, r.Value)
 		}
+		if r.Key.Type == TypeConsumerGroup && r.Value != nil {
+			c.stats.ConsumerRebalances++
+		}
 	}
 	return true
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Memory *Memory
 	// RandomID returns 16 random bytes, of which member ids are made.
 	RandomID func() protocol.UUID
+	// Stats is counted in; nil: in one of its own.
+	Stats *Stats
 }
 
 // Request is a client's request for a group of this coordinator.
@@ -95,6 +97,7 @@ type Ready struct {
 type Coordinator struct {
 	settings Settings
 	topics   Topics
+	stats    *Stats
 	random   func() protocol.UUID
 
 	now    int64 // milliseconds, of the latest input
@@ -133,6 +136,9 @@ func New(o Options) *Coordinator {
 		settings: o.Settings, topics: o.Topics, random: o.RandomID,
 		groups: map[string]*group{}, byTopic: map[string]map[string]*group{},
 		newTopic: -1, account: newAccount(o.Memory),
+	}
+	if c.stats = o.Stats; c.stats == nil {
+		c.stats = &Stats{}
 	}
 	c.txns.init()
 	c.shares.byID = map[string]*shareGroup{}

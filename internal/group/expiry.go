@@ -53,6 +53,7 @@ func (c *Coordinator) expire(g *group) (used int) {
 				return used
 			}
 			c.applyTombstones(g, records[:n])
+			c.stats.OffsetsExpired += uint64(n)
 			records = records[n:]
 		}
 	}

@@ -122,6 +122,7 @@ func (c *Coordinator) commit(req *kmsg.OffsetCommitRequest, asks []commitAsk) pr
 		offsets[i].position = at + int64(i)
 		c.putOffset(g, records[i].Key.Name, -1, offsets[i])
 	}
+	c.stats.OffsetsCommitted += uint64(len(offsets))
 	c.sweep(g)
 	return protocol.NONE
 }
@@ -322,6 +323,7 @@ func (c *Coordinator) commitPending(r *Request, req *kmsg.TxnOffsetCommitRequest
 	for i := range offsets {
 		undo = append(undo, c.putPending(g, records[i].Key.Name, req.ProducerID, offsets[i]))
 	}
+	c.stats.OffsetsCommitted += uint64(len(offsets))
 }
 
 // putPending is putOffset for a transaction; what it returns takes the offset back

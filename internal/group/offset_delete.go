@@ -52,6 +52,7 @@ func (c *Coordinator) offsetDelete(r *Request, req *kmsg.OffsetDeleteRequest) {
 		return
 	}
 	c.applyTombstones(g, records)
+	c.stats.OffsetsDeleted += uint64(len(records))
 	c.sweep(g)
 	c.respond(g, r, resp)
 }

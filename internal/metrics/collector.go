@@ -50,6 +50,7 @@ func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.putKafkaLogs(out)
 	c.putKafkaServer(out)
 	c.putKafkaController(out)
+	c.putGroups(out)
 	c.putMemory(out)
 	c.putAttribution(out)
 	out.put(scrapeSeconds, time.Since(begun).Seconds())
