@@ -30,7 +30,6 @@ type toolStep struct {
 // TestJavaClusterTools runs Kafka's tools that manage a cluster, one after the other on one broker.
 func TestJavaClusterTools(t *testing.T) {
 	b := harness.StartT(t, harness.Options{})
-	needsKeys(t, b, 29, 38, 43, 45, 55, 57, 64, 74)
 	topic, dir := topicName(t, "cluster"), t.TempDir()
 	createTopic(t, b, topic, 2)
 	produceLines(t, b, topic, 50)
