@@ -60,7 +60,7 @@ func (m *txnMachine) loaded(nowMillis int64) { m.coordinator.Loaded(nowMillis) }
 func (m *txnMachine) tick(nowMillis int64) { m.coordinator.Tick(nowMillis) }
 
 // work implements machine.
-func (m *txnMachine) work(int64) {}
+func (m *txnMachine) work(nowMillis int64) { m.coordinator.Work(nowMillis) }
 
 func (m *txnMachine) check() error { return m.coordinator.Check() }
 
@@ -85,7 +85,7 @@ func (m *txnMachine) ready(nowMillis int64) (out machineReady) {
 	if d := m.coordinator.Deadline(); d != math.MaxInt64 {
 		out.deadlineMillis = max(d, 1)
 	}
-	out.more = m.coordinator.HasReady()
+	out.more = m.coordinator.HasReady() || m.coordinator.HasWork()
 	return out
 }
 

@@ -215,3 +215,221 @@ func TestTransactions(t *testing.T) {
 		}
 	}
 }
+
+// TestPipelinedTransaction sends the batches of a transaction one behind the other without waiting: while the first is
+// verified, those behind it keep their order.
+func TestPipelinedTransaction(t *testing.T) {
+	for _, cores := range []int{1, 2} {
+		b := startTestBroker(t, "", setCores(cores))
+		w := b.dial()
+		w.createTopic("t", 2)
+		for _, version := range []int{0, 2} {
+			c := b.txnClient(fmt.Sprint("tx", version), version)
+			if version == 0 {
+				if code := c.add("t", 0, 1); code != protocol.NONE {
+					t.Fatal(code)
+				}
+			}
+			const requests = 20
+			var sent []*kmsg.ProduceRequest
+			for i := range requests {
+				req, version := c.produceRequest("t", int32(i%2), fmt.Sprint(i), "x")
+				req.SetVersion(version)
+				c.w.send(req)
+				sent = append(sent, req)
+			}
+			last := map[int32]int64{0: -1, 1: -1}
+			for i, req := range sent {
+				p := c.w.receive(req).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+				if p.ErrorCode != 0 || p.BaseOffset <= last[p.Partition] {
+					t.Fatalf("%d cores, version %d, request %d: %v at %d behind %d", cores, version, i, protocol.ErrorCode(p.ErrorCode), p.BaseOffset, last[p.Partition])
+				}
+				last[p.Partition] = p.BaseOffset
+			}
+			c.end(true)
+		}
+	}
+}
+
+// TestCommittedFetchWakes: a read_committed fetch sleeps through appends of open transactions, and through others behind
+// them, until the last stable offset moves.
+func TestCommittedFetchWakes(t *testing.T) {
+	for _, cores := range []int{1, 2} {
+		b := startTestBroker(t, "", setCores(cores))
+		w := b.dial()
+		w.createTopic("t", 2)
+		for p := range int32(2) {
+			c := b.txnClient(fmt.Sprint("tx", p), 2)
+			c.produce("t", p, "one")
+			waits := b.dial()
+			req := fetchRequest("t", p, 0, 10_000)
+			req.IsolationLevel = 1
+			req.SetVersion(12)
+			begun := time.Now()
+			waits.send(req)
+			answered := make(chan *kmsg.FetchResponse)
+			go func() { answered <- waits.receive(req).(*kmsg.FetchResponse) }()
+			for range 5 {
+				c.produce("t", p, "more")
+				w.ask(9, produceRequest("t", p, testBatch(1, "plain")))
+			}
+			select {
+			case resp := <-answered:
+				t.Fatalf("%d cores: answered while the transaction is open: %+v", cores, resp.Topics[0].Partitions[0])
+			case <-time.After(100 * time.Millisecond):
+			}
+			c.end(p == 0)
+			resp := <-answered
+			got := &resp.Topics[0].Partitions[0]
+			if waited := time.Since(begun); waited > 5*time.Second || len(got.RecordBatches) == 0 || len(got.AbortedTransactions) != int(p) {
+				t.Errorf("%d cores: after %v: %d bytes, aborted %v", cores, waited, len(got.RecordBatches), got.AbortedTransactions)
+			}
+		}
+	}
+}
+
+// TestCommittedSession reads committed records in a fetch session, which tells a partition only when there is news.
+func TestCommittedSession(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	w.createTopic("t", 2)
+	c := b.txnClient("tx", 2)
+	c.produce("t", 0, "aborted")
+	c.end(false)
+	c.produce("t", 0, "open")
+	fetch := func(sessionID, epoch int32, offset int64) *kmsg.FetchResponse {
+		req := fetchRequest("t", 0, offset, 0)
+		req.IsolationLevel, req.SessionID, req.SessionEpoch = 1, sessionID, epoch
+		if offset < 0 {
+			req.Topics = nil
+		}
+		return w.ask(12, req).(*kmsg.FetchResponse)
+	}
+	resp := fetch(0, 0, 0)
+	got := &resp.Topics[0].Partitions[0]
+	if len(got.AbortedTransactions) != 1 || got.LastStableOffset != 2 || got.HighWatermark != 3 || len(shown(t, got)) != 0 {
+		t.Fatalf("the first: %+v", got)
+	}
+	session := resp.SessionID
+	if resp = fetch(session, 1, 2); len(resp.Topics) != 0 {
+		t.Errorf("no news, but %+v", resp.Topics)
+	}
+	c.end(true)
+	resp = fetch(session, 2, -1)
+	if len(resp.Topics) != 1 || fmt.Sprint(shown(t, &resp.Topics[0].Partitions[0])) != "[open]" || len(resp.Topics[0].Partitions[0].AbortedTransactions) != 0 {
+		t.Errorf("after the commit: %+v", resp.Topics)
+	}
+}
+
+// TestManyAborted: a response with tens of thousands of aborted transactions stays within the size that was asked for, and a
+// consumer that goes on gets past them all. The entries of closed segments are read from their files.
+func TestManyAborted(t *testing.T) {
+	b := startTestBroker(t, "", setCores(1))
+	w := b.dial()
+	w.createTopic("t", 1, "segment.bytes", "1048576")
+	c := b.txnClient("tx", 2)
+	n := 9000
+	if testing.Short() {
+		n = 3000
+	}
+	for i := range n {
+		c.produce("t", 0, "x")
+		c.end(i == n-1)
+	}
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b = startTestBroker(t, b.dir, setCores(1))
+	w = b.dial()
+	offset, aborted, values := int64(0), 0, []string(nil)
+	for offset < int64(2*n) {
+		resp, some := w.fetchCommitted(12, "t", 0, offset, 0)
+		if resp.ErrorCode != 0 || len(resp.RecordBatches) == 0 {
+			t.Fatalf("at %d: %v", offset, protocol.ErrorCode(resp.ErrorCode))
+		}
+		if size := len(resp.RecordBatches); size > 1<<20 || len(resp.AbortedTransactions) > size/146+1 {
+			t.Fatalf("at %d: %d bytes, %d aborted transactions", offset, size, len(resp.AbortedTransactions))
+		}
+		for rest := protocol.Batch(resp.RecordBatches); len(rest) > 0; {
+			batch, more, err := protocol.NextBatch(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			offset, rest = batch.NextOffset(), more
+		}
+		aborted += len(resp.AbortedTransactions)
+		values = append(values, some...)
+	}
+	if aborted < n-1 || len(values) != 1 {
+		t.Errorf("%d aborted transactions were told of, there are %d; shown are %q", aborted, n-1, values)
+	}
+}
+
+// TestTransactionTimesOut: a transaction that is not ended is aborted when its time is up, after a restart too; its producer is
+// fenced, and what it wrote is not shown.
+func TestTransactionTimesOut(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		b := startTestBroker(t, "", setCores(2))
+		w := b.dial()
+		w.createTopic("t", 2)
+		c := b.txnClient("tx", 2)
+		if code := c.tryInit(700).ErrorCode; code != 0 {
+			t.Fatal(protocol.ErrorCode(code))
+		}
+		c.epoch++
+		begun := time.Now()
+		c.produce("t", 0, "late")
+		c.produce("t", 1, "late")
+		if restart {
+			if err := b.stop(); err != nil {
+				t.Fatal(err)
+			}
+			b = startTestBroker(t, b.dir, setCores(2))
+			c.w, w = b.dial(), b.dial()
+		}
+		for p := range int32(2) {
+			eventually(t, "the transaction is aborted", func() bool {
+				resp, values := w.fetchCommitted(12, "t", p, 0, 0)
+				if len(values) > 0 {
+					t.Fatalf("shown are %q", values)
+				}
+				return resp.LastStableOffset == 2
+			})
+		}
+		if took := time.Since(begun); took < 600*time.Millisecond || took > 8*time.Second {
+			t.Errorf("aborted after %v, its timeout is 700 ms", took)
+		}
+		if code := c.tryProduce("t", 0, "later"); code != protocol.INVALID_PRODUCER_EPOCH {
+			t.Errorf("its producer goes on with %v", code)
+		}
+		if code := c.tryEnd(true); code != protocol.INVALID_TXN_STATE { // it looks like a retry, and was aborted
+			t.Errorf("its producer commits with %v", code)
+		}
+	}
+}
+
+// TestTransactionOfDeletedTopic: a topic that is deleted in the middle of a transaction does not keep it from ending.
+func TestTransactionOfDeletedTopic(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	w.createTopic("stays", 3)
+	w.createTopic("goes", 3)
+	c := b.txnClient("tx", 2)
+	for p := range int32(3) {
+		c.produce("stays", p, "x")
+		c.produce("goes", p, "x")
+	}
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TopicNames, req.TimeoutMillis = []string{"goes"}, 10_000
+	if code := w.ask(5, req).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
+		t.Fatal(protocol.ErrorCode(code))
+	}
+	c.end(true)
+	for p := range int32(3) {
+		if _, values := w.fetchCommitted(12, "stays", p, 0, 0); fmt.Sprint(values) != "[x]" {
+			t.Errorf("partition %d: %q", p, values)
+		}
+	}
+	c.produce("stays", 0, "y")
+	c.end(true)
+}

@@ -27,7 +27,9 @@ func (s *script) state(id string) kmsg.DescribeTransactionsResponseTransactionSt
 	s.t.Helper()
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{id}
-	resp := s.must(0, req, func(r kmsg.Response) int16 { return r.(*kmsg.DescribeTransactionsResponse).TransactionStates[0].ErrorCode })
+	resp := s.must(0, req, func(r kmsg.Response) int16 {
+		return r.(*kmsg.DescribeTransactionsResponse).TransactionStates[0].ErrorCode
+	})
 	return resp.(*kmsg.DescribeTransactionsResponse).TransactionStates[0]
 }
 

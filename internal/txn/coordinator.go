@@ -29,6 +29,9 @@ const retryMillis = 100
 // ticked is the most transactional ids that one Tick looks at.
 const ticked = 64
 
+// workedOn is the most transactional ids that one Work looks at.
+const workedOn = 256
+
 // Coordinator is the coordinator of one partition of __transaction_state. It is
 // used by one core at a time. Strings that it is given must not change or be
 // reused: it keeps them.
@@ -41,6 +44,7 @@ type Coordinator struct {
 	byID   map[string]*transaction
 	all    []*transaction // in no particular order, but in one that does not depend on chance
 	due    dueHeap
+	unseen int // of all, the first so many are still to be looked at by Work
 
 	ids     []idRange // producer ids in store
 	waiting []again   // who waits for one
@@ -157,11 +161,13 @@ func New(config Config, leaderEpoch int32) *Coordinator {
 	return &Coordinator{config: config, epoch: leaderEpoch, byID: map[string]*transaction{}, inFlight: map[uint64][]*transaction{}}
 }
 
-// SetConfig changes the settings. It takes time for all transactional ids.
+// SetConfig changes the settings. Deadlines that move forward with them do so as Work gets to them.
 func (c *Coordinator) SetConfig(config Config) {
 	c.config = config
-	for _, t := range c.all {
-		c.schedule(t)
+	loading := c.unseen > 0
+	c.unseen = len(c.all)
+	if !loading {
+		c.Work(0) // all that are ending are under way: the time is of no account
 	}
 }
 
@@ -201,12 +207,28 @@ func (c *Coordinator) Load(key, value []byte) error {
 }
 
 // Loaded ends loading. Transactions that were ending get their markers, those that
-// have run out of time are aborted by the next Tick.
+// have run out of time are aborted by the next Tick: some at once, the rest as Work gets to them.
 func (c *Coordinator) Loaded(nowMillis int64) {
 	c.loaded = true
-	for _, t := range c.all {
+	c.unseen = len(c.all)
+	c.Work(nowMillis)
+}
+
+// HasWork says whether Work has anything to do.
+func (c *Coordinator) HasWork() bool { return c.unseen > 0 }
+
+// Work looks at some of the ids that have not been seen to since Loaded or SetConfig.
+func (c *Coordinator) Work(nowMillis int64) {
+	if !c.loaded {
+		return
+	}
+	// Backwards: where an id is removed the last one takes its place, and that was seen by then.
+	c.unseen = min(c.unseen, len(c.all))
+	for n := 0; n < workedOn && c.unseen > 0; n++ {
+		c.unseen--
+		t := c.all[c.unseen]
 		c.schedule(t)
-		if t.state.ending() {
+		if t.state.ending() && t.pending == noState {
 			c.complete(nowMillis, t)
 		}
 	}
@@ -301,6 +323,7 @@ func (c *Coordinator) Resign() {
 		c.release(t)
 	}
 	waiting := c.waiting
+	c.unseen = 0
 	c.loaded, c.byID, c.all, c.due, c.waiting, c.asked = false, map[string]*transaction{}, nil, nil, nil, 0
 	clear(c.inFlight)
 	for _, w := range waiting {

@@ -19,7 +19,7 @@
 //			c.MarkerDone(now, marker, partition), or c.MarkerFailed(...)
 //		give it ready.ProducerIDs fresh producer ids: c.AddProducerIDs(now, first, count)
 //	}
-//	call c.Tick(now) no later than c.Deadline()
+//	call c.Tick(now) no later than c.Deadline(), and c.Work(now) again and again while c.HasWork()
 //
 // The way of one transaction, as transaction.version 2 has it:
 //
