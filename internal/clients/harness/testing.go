@@ -2,7 +2,6 @@ package harness
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,12 +104,4 @@ func SlipstreamOnly(t testing.TB) {
 	if DefaultKind() != Slipstream {
 		t.Skip("SLIPSTREAM_TEST_BROKER is set; this is about slipstream alone")
 	}
-}
-
-// RunJavaT runs one of Kafka's programs and returns its standard output and standard error.
-func RunJavaT(t testing.TB, in io.Reader, main string, args ...string) (stdout, stderr string) {
-	t.Helper()
-	out, errs, err := RunJava(in, main, args...)
-	Need(t, err)
-	return out, errs
 }

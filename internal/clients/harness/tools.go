@@ -55,8 +55,8 @@ type toolbox struct {
 var tools toolbox
 
 // Tool runs one of Kafka's programs in a JVM that is kept for the next, until a broker of StartT ends: many times faster
-// than RunJava, and right for every program of org.apache.kafka.tools and kafka.admin that ends by itself. A program that
-// fails is no error.
+// than RunJava, and right for every program of org.apache.kafka.tools and kafka.admin that ends by itself and leaves nothing
+// to hooks of the JVM, as VerifiableProducer does. A program that fails is no error.
 func Tool(in []byte, main string, args ...string) (ToolResult, error) {
 	return tools.run(in, append([]string{main}, args...))
 }
