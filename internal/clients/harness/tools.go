@@ -203,8 +203,12 @@ func compileClasses() (string, error) {
 	if err != nil || len(sources) == 0 {
 		return "", fmt.Errorf("no sources in internal/clients/java/src: %w", err)
 	}
+	services, err := filepath.Glob(filepath.Join(root, "internal/clients/java/src/META-INF/services/*"))
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
-	for _, source := range sources {
+	for _, source := range append(sources, services...) {
 		text, err := os.ReadFile(source)
 		if err != nil {
 			return "", err
@@ -224,6 +228,10 @@ func compileClasses() (string, error) {
 	out, err := exec.Command("javac", append([]string{"-Werror", "-d", part, "-cp", libs + "/*"}, sources...)...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("javac: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	// By these files Kafka Connect finds its plug-ins.
+	if err := CopyDir(filepath.Join(part, "META-INF"), filepath.Join(root, "internal/clients/java/src/META-INF")); err != nil {
+		return "", err
 	}
 	return classes, os.Rename(part, classes)
 }
