@@ -11,6 +11,7 @@ type listener struct {
 	core  *Core
 	fd    int
 	op    uint64 // user data of the accept in flight, 0 when none
+	ended bool   // it is being cancelled
 	retry Timer
 }
 
@@ -28,7 +29,7 @@ func (c *Core) Listen(fd int) {
 // arm queues an accept; multishot where the level has it.
 func (l *listener) arm() {
 	c := l.core
-	if c.drain.phase != drainNone || l.op != 0 {
+	if c.drain.phase != drainNone || l.op != 0 || len(c.arrivals) >= c.limits.MaxArrivals {
 		return
 	}
 	sqe, userData := c.submit(l, 0)
@@ -48,7 +49,7 @@ func (l *listener) arm() {
 func (l *listener) Complete(_ uint64, res int32, f uint32) {
 	c := l.core
 	if !flags(f).more() {
-		l.op = 0
+		l.op, l.ended = 0, false
 	}
 	if res >= 0 {
 		l.accepted(int(res))
@@ -66,11 +67,18 @@ func (l *listener) Complete(_ uint64, res int32, f uint32) {
 func (l *listener) accepted(fd int) {
 	c := l.core
 	if c.drain.phase != drainNone || len(c.conns) >= c.limits.MaxConnections {
-		c.Stats.ConnectionsRefused++
-		if errno := c.Kernel.CloseNow(fd); errno != 0 {
-			c.unexpected("close a refused connection", errno)
-		}
+		c.refuse(fd)
 		return
+	}
+	if c.door != nil {
+		if peer := c.Kernel.PeerAddress(fd); c.door.Arrived(c, peer) == Undecided {
+			c.arrived(fd, peer)
+			if l.op != 0 && !l.ended && len(c.arrivals) >= c.limits.MaxArrivals {
+				l.ended = true
+				c.cancel(l.op) // what it still brings waits too
+			}
+			return
+		}
 	}
 	c.open(fd)
 }

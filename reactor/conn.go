@@ -143,7 +143,7 @@ func (o *connOps) Complete(tag uint64, res int32, f uint32) {
 }
 
 // open makes a connection of an accepted socket.
-func (c *Core) open(fd int) {
+func (c *Core) open(fd int) *Conn {
 	conn := &Conn{Core: c, ID: c.nextConn, Peer: c.Kernel.PeerAddress(fd), fd: fd, index: len(c.conns), lastActive: c.Now}
 	c.nextConn++
 	if errno := c.Kernel.SetNoDelay(fd); errno != 0 && errno != unix.EINVAL {
@@ -155,6 +155,7 @@ func (c *Core) open(fd int) {
 	conn.armIdle()
 	c.service.Opened(conn)
 	conn.arm()
+	return conn
 }
 
 // Close ends the connection: what it still had to send is dropped, what it was

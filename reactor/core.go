@@ -119,6 +119,8 @@ type Core struct {
 	starved   connList // receive ended for want of provided buffers
 	dead      connList // closed, to be told to the service
 	listeners []*listener
+	arrivals  []*Arrival // in no order
+	door      Doorkeeper // nil: everybody is let in
 
 	requests *Request // free
 	segments *segment // free
@@ -173,6 +175,7 @@ func NewCore(cfg Config, svc Service) *Core {
 		c.Observer = Unobserved{}
 	}
 	c.drainer, _ = svc.(Drainer)
+	c.door, _ = svc.(Doorkeeper)
 	c.ready.kind, c.sending.kind, c.large.kind, c.starved.kind, c.dead.kind = listReady, listSending, listLarge, listStarved, listDead
 	c.cold.init(c)
 	c.bulk.core, c.observed.core = c, c

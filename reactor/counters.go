@@ -10,6 +10,7 @@ type Gauges struct {
 	ArenaPeak       int // the most in blocks at once
 	BuffersProvided int // of quiet connections
 	BuffersAtHome   int // of these, free
+	ArrivalsWaiting int // sockets that wait for the Doorkeeper
 	OpsInFlight     int // requests that the ring has not completed
 	MailWaiting     int // messages from other cores not yet delivered
 	MailSpilled     int // messages to other cores that found no room yet
@@ -21,7 +22,7 @@ type Gauges struct {
 func (c *Core) Gauges() Gauges {
 	g := Gauges{
 		ArenaBytes: c.Arena.inUse, ArenaMapped: c.Arena.mapped, ArenaLimit: c.Arena.limit, ArenaPeak: c.Arena.peak,
-		OpsInFlight: c.ops.inFlight, MailSpilled: c.spilled, JobsOpen: c.jobs, JobsWaiting: c.jobSpill.len(),
+		ArrivalsWaiting: len(c.arrivals), OpsInFlight: c.ops.inFlight, MailSpilled: c.spilled, JobsOpen: c.jobs, JobsWaiting: c.jobSpill.len(),
 	}
 	if c.provided != nil {
 		g.BuffersProvided, g.BuffersAtHome = len(c.provided.blocks), c.provided.home
@@ -48,7 +49,7 @@ type Counters struct {
 
 	ConnectionsOpen    int    // now
 	ConnectionsOpened  uint64 // accepted and served
-	ConnectionsRefused uint64 // accepted over Limits.MaxConnections, or while draining
+	ConnectionsRefused uint64 // accepted over Limits.MaxConnections, while draining, or not let in by the Doorkeeper
 	ConnectionsIdle    uint64 // closed for Limits.IdleNanos
 	ConnectionsStarved uint64 // closed for Limits.StarvedNanos
 	ConnectionsReset   uint64 // ended by the peer: ECONNRESET, EPIPE, ETIMEDOUT

@@ -38,6 +38,7 @@ func (c *Core) Drain(deadlineNanos int64) {
 	for _, l := range c.listeners {
 		l.stop()
 	}
+	c.refuseArrivals()
 	if c.drainer != nil {
 		c.drainer.DrainStarted(c)
 	}

@@ -18,6 +18,9 @@ type Limits struct {
 	// MaxConnections is the most connections of this core. The next ones are
 	// accepted and closed at once.
 	MaxConnections int
+	// MaxArrivals is how many accepted sockets may wait for a Doorkeeper's decision.
+	// Past it the core accepts no more.
+	MaxArrivals int
 	// MaxFrameBytes is the largest frame length that is believed (Kafka's
 	// socket.request.max.bytes), without its 4-byte prefix.
 	MaxFrameBytes int
@@ -112,6 +115,7 @@ func DefaultLimits() Limits {
 		SQEntries:                 1024,
 		CQEntries:                 8192,
 		MaxConnections:            100_000,
+		MaxArrivals:               1000,
 		MaxFrameBytes:             100 << 20,
 		MaxPendingRequestsPerConn: 128,
 		MaxPendingBytesPerConn:    4 << 20,
@@ -173,6 +177,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.SQEntries, d.SQEntries)
 	setDefault(&l.CQEntries, max(d.CQEntries, 2*l.SQEntries))
 	setDefault(&l.MaxConnections, d.MaxConnections)
+	setDefault(&l.MaxArrivals, d.MaxArrivals)
 	setDefault(&l.MaxFrameBytes, d.MaxFrameBytes)
 	setDefault(&l.MaxPendingRequestsPerConn, d.MaxPendingRequestsPerConn)
 	setDefault(&l.MaxPendingBytesPerConn, d.MaxPendingBytesPerConn)

@@ -44,10 +44,9 @@ func (s *Shard) noteSoftware(c *call, req *kmsg.ApiVersionsRequest) {
 	if req.Version < 3 {
 		return
 	}
-	c.req.Conn.User = &connState{
-		software:        cloneString(req.ClientSoftwareName[:min(len(req.ClientSoftwareName), maxClientSoftware)]),
-		softwareVersion: cloneString(req.ClientSoftwareVersion[:min(len(req.ClientSoftwareVersion), maxClientSoftware)]),
-	}
+	state := stateOf(c.req.Conn)
+	state.software = cloneString(req.ClientSoftwareName[:min(len(req.ClientSoftwareName), maxClientSoftware)])
+	state.softwareVersion = cloneString(req.ClientSoftwareVersion[:min(len(req.ClientSoftwareVersion), maxClientSoftware)])
 }
 
 func (s *Shard) answerUnsupportedAPIVersions(r *reactor.Request, h protocol.Header) reactor.Disposition {

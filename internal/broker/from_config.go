@@ -67,9 +67,6 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		MaxFrameBytes: int(min(c.Int("socket.request.max.bytes"), memory/2)), ArenaBytes: int(memory),
 		IdleNanos: c.Int("connections.max.idle.ms") * 1e6, ColdBytes: int(min(c.Int("slipstream.cold.bytes"), memory/2)),
 	}
-	if n := c.Int("max.connections"); n < 1<<31-1 {
-		s.Limits.MaxConnections = max(int(n)/s.Cores, 1)
-	}
 	return s, nil
 }
 

@@ -273,6 +273,7 @@ func (s *Shard) reconfigureAll(m *commit) {
 	s.configureTransactions()
 	s.shares.configure()
 	s.coordinating.configure()
+	s.door.configure()
 	m.work++
 	(&reconfiguring{shard: s, commit: m, topics: slices.Clone(s.topicList)}).Deliver(s.core)
 }

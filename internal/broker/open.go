@@ -285,6 +285,7 @@ func (b *Broker) makeShards(helpers reactor.Helpers) {
 			cfg.CPU = i + 1
 		}
 		s.core = reactor.NewCore(cfg, s)
+		s.door.shard, s.doorkeeper.core = s, s.core
 		b.cores = append(b.cores, s.core)
 	}
 	reactor.Join(b.cores)

@@ -146,7 +146,8 @@ func (q *quotas) serve(r *reactor.Request) reactor.Disposition {
 	begun := s.core.ReadClock()
 	d := s.serve(r)
 	spent := s.core.ReadClock() - begun
-	if c, ok := conn.User.(*client); ok && c.generation == q.generation {
+	if state, ok := conn.User.(*connState); ok && state.client.known && state.client.generation == q.generation {
+		c := &state.client
 		spent += conn.SendNanos - c.sent
 		c.sent = conn.SendNanos
 		q.worked(c, spent)

@@ -63,6 +63,7 @@ func (s *Shard) followQuota(r *metadata.ClientQuotaRecord) {
 		return
 	}
 	if kind == quota.ConnectionRate {
+		s.door.configure()
 		return
 	}
 	if s.quotas == nil {
@@ -93,6 +94,7 @@ func (s *Shard) loadQuotas() {
 			s.followQuota(r)
 		}
 	})
+	s.door.configure()
 }
 
 func newQuotas(s *Shard) *quotas {
@@ -122,6 +124,7 @@ func quotaEntity(entity []metadata.EntityData) (e quota.Entity) {
 type client struct {
 	id         string
 	generation uint64
+	known      bool // it has been looked up
 	bounds     [measured]clientBound
 	sent       int64 // of the connection's SendNanos, those that are accounted for
 }
@@ -140,12 +143,12 @@ type clientBound struct {
 // another client id than the last, when quotas have changed, and when an account was
 // given up meanwhile.
 func (q *quotas) client(conn *reactor.Conn, id []byte) *client {
-	c, _ := conn.User.(*client)
-	if c == nil {
-		c = &client{sent: conn.SendNanos}
-		conn.User = c
-	} else if c.generation == q.generation && c.id == string(id) && !c.stale() {
+	c := &stateOf(conn).client
+	if c.known && c.generation == q.generation && c.id == string(id) && !c.stale() {
 		return c
+	}
+	if !c.known {
+		c.known, c.sent = true, conn.SendNanos
 	}
 	if c.id != string(id) {
 		c.id = string(id)

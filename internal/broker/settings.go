@@ -106,6 +106,9 @@ type TopicSettings interface {
 	// Shares gives what share groups go by; the batch limit is not in it.
 	Shares(broker BrokerConfigs) ShareSettings
 
+	// Connections gives what the doorkeeper goes by.
+	Connections(broker BrokerConfigs) ConnectionLimits
+
 	// Quotas gives the windows that rates are measured over.
 	Quotas() QuotaSettings
 

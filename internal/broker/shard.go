@@ -33,6 +33,8 @@ type Shard struct {
 	// quotas is nil while none is set; quotaGeneration counts their changes.
 	quotas          *quotas
 	quotaGeneration uint64
+	door            door
+	doorkeeper      doorkeeper // on core 0 only
 	wokenVisits     visitQueue
 	fetchRequest    protocol.FetchRequest
 	askedAt         map[topicPartition]int32 // empty but while a fetch is read
@@ -84,7 +86,10 @@ func newShard(b *Broker) *Shard {
 func (s *Shard) Opened(*reactor.Conn) {}
 
 // Closed implements reactor.Service.
-func (s *Shard) Closed(c *reactor.Conn) { s.shares.closed(c) }
+func (s *Shard) Closed(c *reactor.Conn) {
+	s.shares.closed(c)
+	s.left(c)
+}
 
 // EndTurn implements reactor.Service: coordinators take their turn, what was appended is written,
 // what they said that rests on it is answered,

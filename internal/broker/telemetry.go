@@ -197,9 +197,3 @@ func (c *telemetryClient) pushed(nowMillis int64, subscription int32, ending boo
 	}
 	return protocol.NONE
 }
-
-// connState is what this broker keeps of a connection (reactor.Conn.User): what the
-// client has said of itself in ApiVersions.
-type connState struct {
-	software, softwareVersion string
-}
