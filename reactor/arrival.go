@@ -16,8 +16,8 @@ type Doorkeeper interface {
 type Verdict uint8
 
 const (
-	Admitted Verdict = iota
-	Undecided
+	Admitted  Verdict = iota // it is a connection
+	Undecided                // the Doorkeeper has to think about it
 )
 
 // Arrival is an accepted socket that waits to be let in. Its client is connected, as

@@ -145,16 +145,3 @@ func (t *throttleTimes) add(shape quota.Shape, nowMillis int64, delayMillis int3
 	t.recent[0].Record(shape, nowMillis, 1)
 	t.recent[1].Record(shape, nowMillis, float64(delayMillis))
 }
-
-// average is the delay of late, in milliseconds.
-func (t *throttleTimes) average(shape quota.Shape, nowMillis int64) float64 {
-	if t.Count == 0 {
-		return 0
-	}
-	n, _ := t.recent[0].Rate(shape, nowMillis)
-	sum, _ := t.recent[1].Rate(shape, nowMillis)
-	if n == 0 {
-		return 0
-	}
-	return sum / n
-}

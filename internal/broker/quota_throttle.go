@@ -119,6 +119,9 @@ func (q *quotas) throttle(conn *reactor.Conn, c *client, from quota.Kind, delayM
 		return
 	}
 	conn.Mute(int64(delayMillis) * 1e6)
+	sum := &q.shard.throttled[from]
+	sum.Count++
+	sum.Millis += uint64(delayMillis)
 	if int(from) < measured {
 		if a := c.bounds[from].account; a != nil {
 			a.throttled.add(q.shape, q.millis(), delayMillis)

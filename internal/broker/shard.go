@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"slipstream/internal/metadata"
+	"slipstream/internal/quota"
 	"slipstream/internal/regret"
 	"slipstream/internal/txn"
 	"slipstream/protocol"
@@ -33,6 +34,7 @@ type Shard struct {
 	// quotas is nil while none is set; quotaGeneration counts their changes.
 	quotas          *quotas
 	quotaGeneration uint64
+	throttled       [quota.Kinds]ThrottledFigures
 	door            door
 	doorkeeper      doorkeeper // on core 0 only
 	wokenVisits     visitQueue

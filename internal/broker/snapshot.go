@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"slipstream/internal/group"
+	"slipstream/internal/quota"
 	"slipstream/reactor"
 	"slipstream/storage"
 )
@@ -47,6 +48,10 @@ type CoreSnapshot struct {
 	Topics     []TopicFigures
 	Partitions []PartitionFigures
 
+	Quotas    []QuotaFigures
+	Throttled [quota.Kinds]ThrottledFigures // by what
+	Door      DoorFigures                   // of core 0
+
 	ParkedFetches        int
 	Telemetry            TelemetryCounters
 	FetchSessions        int
@@ -86,6 +91,7 @@ const (
 	snapshotGroups
 	snapshotPartitions
 	snapshotTopics
+	snapshotQuotas
 	snapshotDone
 )
 
@@ -96,7 +102,7 @@ const (
 func (b *Broker) Ask(core int, s *CoreSnapshot, done func(more bool)) bool {
 	s.shard, s.done = b.shards[core], done
 	s.step, s.key, s.index, s.Slices, s.LongestSliceNanos = snapshotCounters, 0, 0, 0, 0
-	s.Partitions, s.Topics = s.Partitions[:0], s.Topics[:0]
+	s.Partitions, s.Topics, s.Quotas = s.Partitions[:0], s.Topics[:0], s.Quotas[:0]
 	return s.Continue()
 }
 
@@ -119,6 +125,8 @@ func (s *CoreSnapshot) Deliver(c *reactor.Core) {
 		room = s.copyPartitions()
 	case snapshotTopics:
 		room = s.copyTopics()
+	case snapshotQuotas:
+		s.copyQuotas()
 	}
 	s.Slices++
 	s.At = c.ReadClock()
@@ -140,6 +148,7 @@ func (s *CoreSnapshot) copyCounters() {
 	s.Refused = append(s.Refused[:0], h.refused...)
 	s.All = h.counters
 	s.Cleaner = h.cleaning.figures
+	s.Throttled, s.Door = h.throttled, h.doorkeeper.Figures
 	s.ParkedFetches = h.parkedFetches
 	s.Telemetry = h.telemetry.counters
 	s.FetchSessions, s.FetchPartitions, s.FetchSessionsEvicted = len(h.sessions.sessions), h.sessions.partitions, h.sessions.evicted
@@ -211,12 +220,13 @@ func (s *CoreSnapshot) copyTopics() (room bool) {
 			Name: t.name, ID: t.id, Partitions: t.partitions, MinInsyncReplicas: t.minInsyncReplicas, Counters: t.counters,
 		})
 	}
-	s.step = snapshotDone
+	s.step, s.index = snapshotQuotas, maxAccounts
 	return true
 }
 
 // MakeRoom makes room for n partitions and as many topics, keeping what is there.
 func (s *CoreSnapshot) MakeRoom(n int) {
+	s.Quotas = slices.Grow(s.Quotas, max(quotasShown-len(s.Quotas), 0))
 	s.Partitions = slices.Grow(s.Partitions, max(n-len(s.Partitions), 0))
 	s.Topics = slices.Grow(s.Topics, max(n-len(s.Topics), 0))
 }

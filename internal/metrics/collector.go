@@ -49,6 +49,7 @@ func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.putTelemetry(out)
 	c.putKafkaLogs(out)
 	c.putKafkaServer(out)
+	c.putQuotas(out)
 	c.putKafkaController(out)
 	c.putGroups(out)
 	c.putMemory(out)

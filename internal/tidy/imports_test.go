@@ -35,7 +35,7 @@ var rules = []rule{
 	{"internal/broker", []string{"ring", "reactor", "protocol", "storage", "internal/metadata", "internal/config", "internal/regret", "internal/quota", "internal/group", "internal/share", "internal/txn"},
 		[]string{"github.com/twmb/franz-go/pkg/kmsg", "github.com/valyala/bytebufferpool", "golang.org/x/sys/unix"}},
 	{"ebpf", []string{"ring", "reactor"}, []string{"github.com/cilium/ebpf", "github.com/cilium/ebpf/", "golang.org/x/sys/unix"}},
-	{"internal/metrics", []string{"reactor", "protocol", "storage", "ebpf", "internal/broker", "internal/metadata", "internal/vmstat"},
+	{"internal/metrics", []string{"reactor", "protocol", "storage", "ebpf", "internal/broker", "internal/metadata", "internal/quota", "internal/vmstat"},
 		[]string{"github.com/prometheus/", "golang.org/x/sys/unix"}},
 	{"internal/sim", []string{"ring"}, []string{"golang.org/x/sys/unix"}},
 	{"internal/simtest", []string{"ring", "reactor", "protocol", "storage", "internal/"}, []string{"github.com/twmb/franz-go/"}},
