@@ -138,29 +138,68 @@ func readFrame(c net.Conn, buf []byte) (int, error) {
 	return n, err
 }
 
-// allocationsPerRequest sends one frame over and over, several in flight.
+// Within a transaction that is under way, and for readers of committed records, nothing is allocated either.
+func TestTransactionalRequestsDoNotAllocate(t *testing.T) {
+	for _, cores := range []int{1, 2} {
+		b := startTestBroker(t, "", setCores(cores))
+		w := b.dial()
+		w.createTopic("t", 2)
+		c := b.txnClient("tx", 2)
+		for p := range int32(2) {
+			c.produce("t", p, "first")
+			frames := make([][]byte, 3500)
+			for i := range frames {
+				req, version := c.produceRequest("t", p, "next")
+				frames[i] = encode(version, req)
+			}
+			if got := allocationsOver(t, b.addr, frames); got > 0.05 {
+				t.Errorf("%d cores: a produce within a transaction, partition %d, allocates %.2f times", cores, p, got)
+			}
+		}
+		c.end(true)
+		time.Sleep(10 * time.Millisecond)
+		for p := range int32(2) {
+			req := fetchRequest("t", p, 0, 100)
+			req.IsolationLevel, req.Topics[0].Partitions[0].PartitionMaxBytes = 1, 4096
+			if got := allocationsPerRequest(t, b.addr, encode(12, req)); got > 0.05 {
+				t.Errorf("%d cores: a fetch of committed records, partition %d, allocates %.2f times", cores, p, got)
+			}
+		}
+	}
+}
+
+// allocationsPerRequest sends one frame over and over.
 func allocationsPerRequest(t *testing.T, addr string, frame []byte) float64 {
+	t.Helper()
+	frames := make([][]byte, 3500)
+	for i := range frames {
+		frames[i] = frame
+	}
+	return allocationsOver(t, addr, frames)
+}
+
+// allocationsOver sends frames, several in flight, and counts after the first 500.
+func allocationsOver(t *testing.T, addr string, frames [][]byte) float64 {
 	t.Helper()
 	c := rawConn(t, addr)
 	buf := make([]byte, 4<<20)
 	const inFlight = 4
-	round := func(n int) {
-		for i := range n + inFlight {
+	round := func(frames [][]byte) {
+		for i := range len(frames) + inFlight {
 			if i >= inFlight {
 				if _, err := readFrame(c, buf); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if i < n {
-				must(t, writeAll(c, frame))
+			if i < len(frames) {
+				must(t, writeAll(c, frames[i]))
 			}
 		}
 	}
-	round(500)
+	round(frames[:500])
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	const n = 3000
-	round(n)
+	round(frames[500:])
 	runtime.ReadMemStats(&after)
-	return float64(after.Mallocs-before.Mallocs) / n
+	return float64(after.Mallocs-before.Mallocs) / float64(len(frames)-500)
 }
