@@ -131,5 +131,7 @@ type PartitionFigures struct {
 	Segments int
 	Failed   bool // takes no more appends
 
+	Producers int // that it remembers
+
 	Uncleanable bool // compaction has failed and is not tried again
 }

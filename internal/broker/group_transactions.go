@@ -28,10 +28,8 @@ func (s *Shard) verifyGroupTransaction(h *hosted, req *kmsg.TxnOffsetCommitReque
 		r.Version = 2
 	}
 	s.addPartitions(r, func(r txn.Response) {
-		code := r.Code
-		if r.Codes != nil {
-			code = r.Codes[0]
-		}
+		code := r.Worst()
+		s.countVerification(code)
 		switch {
 		case code == protocol.PRODUCER_FENCED:
 			code = protocol.INVALID_PRODUCER_EPOCH

@@ -113,6 +113,7 @@ func (op *produceOp) verifyUnknown() {
 
 // verifiedBy takes in the coordinator's answer.
 func (op *produceOp) verifiedBy(r txn.Response) {
+	op.home.countVerification(r.Worst())
 	op.pending++ // so that the last part does not end it before the loop does
 	asked := 0
 	for i := range op.parts {

@@ -60,10 +60,11 @@ type Shard struct {
 	regret    regretting
 	telemetry telemetry
 
-	coordinating      coordinating
-	markers           markerLanes
-	shares            sharing
-	transactionConfig txn.Config // what transaction coordinators run with
+	coordinating                       coordinating
+	verifications, failedVerifications uint64 // asked of transaction coordinators
+	markers                            markerLanes
+	shares                             sharing
+	transactionConfig                  txn.Config // what transaction coordinators run with
 }
 
 func newShard(b *Broker) *Shard {

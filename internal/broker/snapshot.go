@@ -72,6 +72,7 @@ type CoreSnapshot struct {
 
 	Coordinators []CoordinatorFigures // by internal topic
 	Groups       GroupFigures
+	Transactions TransactionFigures
 
 	counting group.Figures
 	group    int // of the coordinator at index
@@ -177,6 +178,7 @@ func (s *CoreSnapshot) copyTimes() {
 	}
 	s.step = snapshotGroups
 	s.copyCoordinators()
+	s.copyTransactions()
 }
 
 // copyPartitions goes through the store's list from its end: one that is taken
@@ -196,7 +198,7 @@ func (s *CoreSnapshot) copyPartitions() (room bool) {
 		segments += p.Segments()
 		s.Partitions = append(s.Partitions, PartitionFigures{
 			ID: p.ID(), Offsets: p.Offsets(), Bytes: p.Bytes(), Segments: p.Segments(), Failed: p.Failed(),
-			Uncleanable: p.Uncleanable(),
+			Uncleanable: p.Uncleanable(), Producers: p.Producers(),
 		})
 	}
 	s.step, s.index = snapshotTopics, len(s.shard.topicList)

@@ -52,6 +52,7 @@ func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.putQuotas(out)
 	c.putKafkaController(out)
 	c.putGroups(out)
+	c.putTransactions(out)
 	c.putMemory(out)
 	c.putAttribution(out)
 	out.put(scrapeSeconds, time.Since(begun).Seconds())

@@ -67,6 +67,13 @@ type Stats struct {
 	MarkerRetries             uint64
 }
 
+// Add adds what another coordinator has counted.
+func (s *Stats) Add(o *Stats) {
+	s.Begun, s.Committed, s.Aborted = s.Begun+o.Begun, s.Committed+o.Committed, s.Aborted+o.Aborted
+	s.TimedOut, s.Fenced, s.Expired = s.TimedOut+o.TimedOut, s.Fenced+o.Fenced, s.Expired+o.Expired
+	s.FailedAppends, s.MarkerRetries = s.FailedAppends+o.FailedAppends, s.MarkerRetries+o.MarkerRetries
+}
+
 // Tag is what finds the caller of a request again: the coordinator hands it back
 // with the answer and does not look at it.
 type Tag any
@@ -90,6 +97,16 @@ type Response struct {
 	// Codes answers VerifyOnly: one for each partition asked for, in their order.
 	// nil: Code is true of all.
 	Codes []protocol.ErrorCode
+}
+
+// Worst is an error that the answer has, for any of the partitions asked for; NONE: it has none.
+func (r *Response) Worst() protocol.ErrorCode {
+	for _, code := range r.Codes {
+		if code != protocol.NONE {
+			return code
+		}
+	}
+	return r.Code
 }
 
 // Marker says which control batches are to be written: one in each partition.
