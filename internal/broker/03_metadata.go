@@ -93,7 +93,7 @@ func (s *Shard) topicsToCreate(req *kmsg.MetadataRequest) (names []string) {
 		if t.Topic == nil || t.TopicID != [16]byte{} || seen[*t.Topic] || s.topicsByName[*t.Topic] != nil {
 			continue
 		}
-		if metadata.CheckTopicName(*t.Topic) != nil {
+		if metadata.CheckTopicName(*t.Topic) != nil || *t.Topic == metadata.MetadataTopic {
 			continue
 		}
 		seen[*t.Topic] = true

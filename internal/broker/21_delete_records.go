@@ -48,6 +48,11 @@ func (s *Shard) serveDeleteRecords(c *call) {
 				resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, p)
 				continue
 			}
+			if isInternal(known.Name) {
+				p.ErrorCode = int16(protocol.INVALID_TOPIC_EXCEPTION)
+				resp.Topics[at].Partitions = append(resp.Topics[at].Partitions, p)
+				continue
+			}
 			key := partitionKey{protocol.UUID(known.ID), p.Partition}
 			if seen[key] {
 				continue

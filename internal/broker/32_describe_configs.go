@@ -51,7 +51,7 @@ func (s *Shard) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req 
 			return refuse(protocol.INVALID_TOPIC_EXCEPTION, err.Message)
 		}
 		if s.image.TopicByName(res.Name) == nil {
-			return refuse(protocol.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+			return refuse(protocol.UNKNOWN_TOPIC_OR_PARTITION, "")
 		}
 		out.Configs = settings.DescribeTopic(s.image.Configs(res), s.brokerConfigs(), q)
 	case metadata.ResourceBroker:

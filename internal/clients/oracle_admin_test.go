@@ -3,6 +3,7 @@ package clients
 // adminScripts are the scripts of the keys that manage a cluster.
 func adminScripts() map[string]func(*script) {
 	return map[string]func(*script){
+		"internal-topics":           scriptInternalTopics,
 		"71-telemetry":              scriptTelemetry,
 		"80-raft-voters":            scriptRaftVoters,
 		"64-unregister-broker":      scriptUnregisterBroker,

@@ -132,7 +132,39 @@ const (
 	connectionRate = "connection_creation_rate"
 )
 
+// forgetQuotas removes every quota: some hold for the test's own clients, which go on with the next script.
+func (s *script) forgetQuotas() {
+	s.t.Helper()
+	do := func(req kmsg.Request) kmsg.Response {
+		req.SetVersion(1)
+		s.corr++
+		s.w.Write(harness.Encode(req, s.corr))
+		body, err := s.w.ReadFrame(15 * time.Second)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		resp, err := harness.Decode(req, s.corr, body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return resp
+	}
+	remove := kmsg.NewPtrAlterClientQuotasRequest()
+	for _, e := range do(kmsg.NewPtrDescribeClientQuotasRequest()).(*kmsg.DescribeClientQuotasResponse).Entries {
+		entry := kmsg.NewAlterClientQuotasRequestEntry()
+		for _, part := range e.Entity {
+			entry.Entity = append(entry.Entity, kmsg.AlterClientQuotasRequestEntryEntity{Type: part.Type, Name: part.Name})
+		}
+		for _, v := range e.Values {
+			entry.Ops = append(entry.Ops, kmsg.AlterClientQuotasRequestEntryOp{Key: v.Key, Remove: true})
+		}
+		remove.Entries = append(remove.Entries, entry)
+	}
+	do(remove)
+}
+
 func scriptAlterClientQuotas(s *script) {
+	defer s.forgetQuotas()
 	s.bothVersions("one of each kind", func(v int16) kmsg.Request {
 		return alterQuotas(
 			alterQuota(entityOf("user=alice", "client-id=c1"), quotaOp{key: producerRate, value: 1000 + float64(v)}),
@@ -181,6 +213,7 @@ func scriptAlterClientQuotas(s *script) {
 }
 
 func scriptDescribeClientQuotas(s *script) {
+	defer s.forgetQuotas()
 	s.quotas("some quotas", 1, alterQuotas(
 		alterQuota(entityOf("user=d-both", "client-id=d-c"), quotaOp{key: producerRate, value: 11}),
 		alterQuota(entityOf("user=d-user"), quotaOp{key: consumerRate, value: 12}),
