@@ -188,6 +188,11 @@ func (c *client) call(req kmsg.Request) (kmsg.Response, error) {
 	if err := c.write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
 		return nil, err
 	}
+	return c.answer(req)
+}
+
+// answer reads the answer to a request that was sent.
+func (c *client) answer(req kmsg.Request) (kmsg.Response, error) {
 	b, err := c.frame()
 	if err != nil {
 		return nil, err

@@ -92,11 +92,12 @@ type openLoop struct {
 	consumers  int
 	fetchBytes int32
 	check      bool
+	beside     *members // heartbeat meanwhile; nil: nobody does
 }
 
 // stream plays an open loop on fresh connections.
 func (l *lane) stream(o openLoop) (*measurement, error) {
-	st := &stream{t: l.t, interval: int64(1e9 / o.perSecond), count: int(o.perSecond * o.seconds), first: l.nextOffset()}
+	st := &stream{t: l.t, interval: int64(1e9 / o.perSecond), count: int(o.perSecond * o.seconds), first: l.nextOffset(), beside: o.beside}
 	producers, err := l.producers(max(o.producers, 1))
 	if err != nil {
 		return nil, err

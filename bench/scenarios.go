@@ -15,5 +15,6 @@ var scenarios = []scenario{
 	{"flush", "A flush for every batch", "64 producers whose acknowledgements wait for the disk, beside one loop of write and fdatasync.", flush},
 	{"partitions", "A thousand partitions", "One producer that goes round 1,000 partitions, 500 records a second, and one consumer of all of them by a fetch session.", partitions},
 	{"connections", "Many connections", "1,000 producers on connections of their own, and 10,000 connections that say nothing.", connections},
+	{"groups", "Groups", "20,000 members of 5,000 groups of both protocols that heartbeat every 3 seconds: what they cost the broker, and a producer beside them.", groups},
 	{"start", "Start", "From exec to the first request that can be answered, and what an idle broker holds.", startUp},
 }

@@ -17,6 +17,7 @@ type stream struct {
 	readers  []*consumer
 	first    int64 // the offset that batch 0 will have
 	other    *otherReader
+	beside   *members // who heartbeat in the same loop
 
 	latency, service, late *histogram
 
@@ -86,6 +87,11 @@ func (st *stream) run(producers []*producer) error {
 	}
 	st.begun = nanotime() + 1e6
 	st.loop.due, st.loop.tick = st.due, st.send
+	if st.beside != nil {
+		if err := st.beside.join(st); err != nil {
+			return err
+		}
+	}
 	if err := st.loop.run(st.done); err != nil {
 		return err
 	}
