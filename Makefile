@@ -1,6 +1,6 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in about ten minutes
-# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, capacity, bench, bench-peer, bench-report.
+# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, sim-mutants, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -11,7 +11,7 @@ SEEDS    ?= 1000
 SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-clients-long soak test-kernels fuzz sim capacity bench bench-peer bench-report clean
+        demo test-clients test-clients-long soak test-kernels fuzz sim sim-mutants capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -97,6 +97,10 @@ fuzz:
 # SEEDS seeds of the whole broker on the simulated kernel, with logs alone and with groups and transactions; SEED=n replays one, TELL=1 with what its clients do.
 sim:
 	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'TestSeeds|TestSocietySeeds' ./internal/simtest
+
+# Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
+sim-mutants:
+	MUTANTS=1 go test -count=1 -timeout 120m -v -run 'TestMutants$$' ./internal/simtest
 
 # Ten thousand idle connections, ten thousand partitions, a start with a thousand segments.
 capacity: build

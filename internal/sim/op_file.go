@@ -218,7 +218,7 @@ func issueFsync(r *request) verdict {
 	if !ok {
 		return r.endErrno(unix.EINVAL)
 	}
-	r.work = func() int32 { return errnoOf(ino.sync()) }
+	r.work, r.syncs = func() int32 { return errnoOf(ino.sync()) }, true
 	return worker
 }
 

@@ -34,6 +34,7 @@ type request struct {
 
 	event   *event
 	work    func() int32 // what the worker does
+	syncs   bool         // work is an fsync
 	inode   *inode       // whose writes are done one at a time; nil: not hashed
 	iovs    []unix.Iovec
 	moved   int  // bytes, over several issues
@@ -338,7 +339,11 @@ func (r *request) toWorker() {
 	if r.inode != nil && !r.inode.startWork(r) {
 		return
 	}
-	r.event = w.later(w.delay(w.draws.work), r.runWork)
+	delay := w.delay(w.draws.work)
+	if r.syncs && w.opts.SlowSyncNanos > 0 {
+		delay += w.draws.work.Int64N(w.opts.SlowSyncNanos)
+	}
+	r.event = w.later(delay, r.runWork)
 }
 
 func (r *request) runWork() {

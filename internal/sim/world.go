@@ -21,6 +21,10 @@ type Options struct {
 	// one in a hundred is up to 20 times as long. 0: 200 microseconds.
 	MaxDelayNanos int64
 
+	// SlowSyncNanos is how much longer an fsync may take, on a slow disk; 0: as long
+	// as other work.
+	SlowSyncNanos int64
+
 	// SocketBufferBytes is the room of each direction of a connection. 0: drawn
 	// for each connection, from 4 KiB to 256 KiB.
 	SocketBufferBytes int

@@ -38,7 +38,7 @@ const (
 func (r *run) newCrew(name string, kind crewKind, topics ...string) *crew {
 	c := &crew{
 		run: r, name: name, kind: kind, topics: topics, group: guarantees.NewGroup(name), events: map[string]int{},
-		session: sessionNanos, rebalance: sessionNanos + r.rand.Int64N(sessionNanos), heartbeat: sessionNanos / 5, size: 1 + r.rand.IntN(4),
+		session: sessionNanos, rebalance: sessionNanos/2 + r.rand.Int64N(3*sessionNanos/2), heartbeat: sessionNanos / 5, size: 1 + r.rand.IntN(4),
 	}
 	c.protocols = [][]string{{"range"}, {"sticky"}}[r.rand.IntN(2)]
 	if kind == crewCooperative {

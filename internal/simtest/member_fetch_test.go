@@ -228,6 +228,7 @@ func (w *committer) answered(s *share, offset, floor int64, code int16) {
 		m.check(m.crew.group.Committed(s.part, offset, floor))
 		s.committed = max(s.committed, offset)
 		m.crew.run.commits++
+		m.crew.run.sprung()
 	case codeRebalanceInProgress, codeIllegalGeneration, codeUnknownMember, codeFencedInstance, codeStaleMemberEpoch, codeFencedMemberEpoch:
 		m.crew.run.zombies++ // the next heartbeat tells what it is
 	case codeUnknownTopic, codeUnknownTopicID, codeConcurrentTxns:

@@ -319,9 +319,12 @@ func (m *member) topicByID(id [16]byte) (string, bool) {
 	return "", false
 }
 
-// alive: a request of it that was sent at some time was answered. The broker counts
-// in milliseconds.
-func (m *member) alive(sent int64) { m.crew.group.Alive(m.name, sent+m.crew.session-2e6) }
+// alive: a request of it that was sent at some time was answered. A rebalance may
+// have begun right after that, or its session be counted from there. The broker
+// counts in milliseconds.
+func (m *member) alive(sent int64) {
+	m.crew.group.Alive(m.name, sent+min(m.crew.session, m.crew.rebalance)-2e6)
+}
 
 // logf tells what the member does, on demand: TELL=1.
 func (m *member) logf(format string, args ...any) { m.crew.run.tell(m.name, format, args...) }

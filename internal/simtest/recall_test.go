@@ -158,6 +158,7 @@ func (r *run) recallAcross(kill func() error) error {
 		return fmt.Errorf("asking the coordinators: %w", err)
 	}
 	before.link.drop()
+	r.recalling = nil
 	if err := kill(); err != nil {
 		return err
 	}
@@ -177,6 +178,20 @@ func (r *run) recallAcross(kill func() error) error {
 			return fmt.Errorf("%s was %s and after a kill it is gone", about, was)
 		}
 	}
+	return nil
+}
+
+// remembered asks the coordinators after a restart, before anybody else does
+// anything: what they had promised is there.
+func (r *run) remembered() error {
+	r.frozen = true
+	defer func() { r.frozen, r.recalling = false, nil }()
+	c := r.newRecall()
+	r.recalling = c
+	if err := r.drive(60e9, func() bool { return len(c.asks) == 0 }); err != nil {
+		return fmt.Errorf("asking the coordinators after a restart: %w", err)
+	}
+	c.link.drop()
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 // it draws.
 func newSociety(t *testing.T, seed uint64) *run {
 	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 77)), ids: map[int64]bool{}, crashes: map[string]int{}}
-	o := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines}
+	o := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines, SlowSyncNanos: int64(seed%3) * 3e6}
 	durable := r.rand.IntN(2) == 0
 	r.node = &node{
 		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 30_000 + r.rand.IntN(50_000),
@@ -81,7 +81,7 @@ func (c *crew) reads(topic string) bool { return slices.Contains(c.topics, topic
 // societyRound is one life of the broker and its end. Only where every batch is
 // synced may the power be cut: elsewhere a cut takes what was promised.
 func (r *run) societyRound() error {
-	if err := r.live(200e6 + r.rand.Int64N(2000e6)); err != nil {
+	if err := r.live(200e6 + r.rand.Int64N(1200e6)); err != nil {
 		return err
 	}
 	w := r.node.world
@@ -98,7 +98,11 @@ func (r *run) societyRound() error {
 			})
 		})
 	}
-	switch n := r.rand.IntN(6); {
+	switch n := r.rand.IntN(9); {
+	case n > 5: // right after an answer
+		cut := r.durable && r.rand.IntN(3) > 0
+		r.ambush = func() { w.CrashAfter(1+r.rand.IntN(8), !cut, sim.CutDrop) }
+		return r.ended(fmt.Sprint("right after an answer, power cut ", cut), cut, func() error { return r.live(10e9) })
 	case n == 0:
 		return r.ended("stop", false, func() error { return r.stop(false) })
 	case n == 1:
@@ -121,6 +125,9 @@ func (r *run) societyStory(rounds int) error {
 	}
 	for range rounds {
 		if err := r.societyRound(); err != nil {
+			return err
+		}
+		if err := r.remembered(); err != nil {
 			return err
 		}
 	}
@@ -279,6 +286,9 @@ func TestSocietySeeds(t *testing.T) {
 		}
 		for how, n := range r.crashes {
 			crashes[how] += n
+		}
+		if t.Failed() && os.Getenv("STOP") != "" {
+			return
 		}
 	}
 	t.Logf("%d seeds, %.1f s simulated: %d records worked on, %d commits, %d refused; %v; ends %v", n, float64(simulated)/1e9, total.worked, total.commits, total.zombies, events, crashes)

@@ -32,7 +32,8 @@ type society struct {
 	finished int // transactions
 	fences   int // producers that were fenced
 
-	frozen    bool // nobody does anything but who recalls
+	ambush    func() // the machine stops right after a coordinator has promised something
+	frozen    bool   // nobody does anything but who recalls
 	recalling *recall
 	recalled  int // states that were compared
 }
@@ -67,6 +68,14 @@ func (t *truth) consumed(p guarantees.Partition, f *fetched, committed bool) err
 		}
 	}
 	return nil
+}
+
+// sprung: a coordinator has answered that something is so.
+func (s *society) sprung() {
+	if s.ambush != nil {
+		s.ambush()
+		s.ambush = nil
+	}
 }
 
 func (s *society) step() error {

@@ -177,6 +177,9 @@ func (t *transactor) init() {
 		r := resp.(*kmsg.InitProducerIDResponse)
 		switch r.ErrorCode {
 		case codeNone:
+			if r.ProducerID < 0 || r.ProducerEpoch < 0 {
+				t.run.fail(fmt.Errorf("producer %s is given epoch %d of id %d", t.name, r.ProducerEpoch, r.ProducerID))
+			}
 			t.producerID, t.epoch, t.phase, t.renew, t.txn = r.ProducerID, r.ProducerEpoch, txnIdle, false, nil
 			clear(t.sequences)
 			t.tell("is epoch %d of %d", t.epoch, t.producerID)
@@ -373,6 +376,7 @@ func (t *transactor) end() {
 				clear(t.sequences)
 			}
 			t.run.finished++
+			t.run.sprung()
 			t.over(commit)
 		case codeConcurrentTxns:
 			t.later()
