@@ -3,6 +3,7 @@ package broker
 import (
 	"slipstream/internal/share"
 	"slipstream/protocol"
+	"slipstream/reactor"
 )
 
 // shareMachine drives share.Coordinator for one partition of __share_group_state.
@@ -95,6 +96,48 @@ func (s *Shard) askShareState(r share.Request, done func(share.Result)) {
 		done(result)
 	})
 }
+
+// insistNanos is for how long a share-partition's state is asked for again while its
+// coordinator is being loaded; the pauses begin at insistPauseNanos and double.
+const (
+	insistNanos      = 10e9
+	insistPauseNanos = 10e6
+)
+
+// insistence is a request that is made again until it is served.
+type insistence struct {
+	shard *Shard
+	r     share.Request
+	done  func(share.Result)
+	timer reactor.Timer
+	pause int64
+	until int64 // on the core's clock
+}
+
+// insistOnShareState is askShareState for who would rather wait than hear that the
+// coordinator is being loaded.
+func (s *Shard) insistOnShareState(r share.Request, done func(share.Result)) {
+	i := &insistence{shard: s, r: r, done: done, pause: insistPauseNanos, until: s.core.Now + insistNanos}
+	i.ask()
+}
+
+func (i *insistence) ask() {
+	i.shard.askShareState(i.r, func(result share.Result) {
+		core := i.shard.core
+		switch result.Code {
+		case protocol.COORDINATOR_LOAD_IN_PROGRESS, protocol.NOT_COORDINATOR, protocol.COORDINATOR_NOT_AVAILABLE:
+			if core.Now < i.until && !core.Draining() {
+				core.After(i.pause, &i.timer, i)
+				i.pause = min(2*i.pause, int64(500e6))
+				return
+			}
+		}
+		i.done(result)
+	})
+}
+
+// Fire implements reactor.TimerHandler.
+func (i *insistence) Fire(*reactor.Timer) { i.ask() }
 
 // shareAPIs are the rows of share groups' keys.
 func shareAPIs() []api {

@@ -61,7 +61,7 @@ func (e *shareErrand) step() {
 	if e.errand.Action == group.DeleteShares {
 		r.Action = share.Delete
 	}
-	s.askShareState(r, func(result share.Result) {
+	s.insistOnShareState(r, func(result share.Result) {
 		e.codes[i] = result.Code
 		key := partitionKey{p.Topic, p.Partition}
 		owner := s.broker.shards[s.broker.ownerOf(key)]

@@ -149,7 +149,7 @@ func (sp *sharePartition) stateKey() share.Key {
 // load reads the state, and finds out where to begin if it does not say.
 func (sp *sharePartition) load() {
 	r := share.Request{Action: share.Read, Key: sp.stateKey(), LeaderEpoch: sp.hosted.leaderEpoch}
-	sp.shard.askShareState(r, func(result share.Result) {
+	sp.shard.insistOnShareState(r, func(result share.Result) {
 		switch {
 		case sp.gone:
 			sp.loaded(protocol.NOT_LEADER_OR_FOLLOWER)
@@ -286,7 +286,7 @@ func (sp *sharePartition) write(w share.Write) {
 		Action: share.WriteState, Key: sp.stateKey(), StateEpoch: w.StateEpoch, LeaderEpoch: sp.hosted.leaderEpoch,
 		StartOffset: w.StartOffset, DeliveryCompleteCount: w.DeliveryCompleteCount, Batches: w.Batches,
 	}
-	sp.shard.askShareState(r, func(result share.Result) {
+	sp.shard.insistOnShareState(r, func(result share.Result) {
 		if result.Code != protocol.NONE {
 			sp.shard.broker.log.Warn("the state of a share-partition could not be written", "group", sp.key.group,
 				"topic", sp.hosted.topic.name, "partition", sp.key.of.partition, "error", result.Code)
