@@ -178,6 +178,10 @@ func (c *coordinated) run() {
 	if c.machine == nil {
 		return
 	}
+	if c.state == coordinatorServing && c.machine.broken() {
+		c.state = coordinatorLeaving
+		c.abandonBatches()
+	}
 	now, core := c.shard.coordinating.millis(), c.shard.core
 	c.begun = core.ReadClock()
 	if c.due && c.state == coordinatorServing {
@@ -194,7 +198,9 @@ func (c *coordinated) run() {
 		return // what comes next comes behind them
 	}
 	r := c.machine.ready(now)
-	c.unplaced = append(c.unplaced, r.batches...)
+	if c.state != coordinatorLeaving {
+		c.unplaced = append(c.unplaced, r.batches...)
+	}
 	c.place()
 	c.arm(now, r.deadlineMillis)
 	c.more = r.more
@@ -222,9 +228,7 @@ func (c *coordinated) check() {
 // has said all it had to.
 func (c *coordinated) renew() {
 	if c.state == coordinatorServing && c.machine.broken() {
-		c.state = coordinatorLeaving
-		c.abandonBatches()
-		c.mark()
+		c.mark() // the log has refused a batch at once: the answers to that are still there
 	}
 	if c.state != coordinatorLeaving || c.more || c.flying > 0 {
 		return

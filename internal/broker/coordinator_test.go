@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slipstream/protocol"
+	"slipstream/reactor"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -272,5 +273,66 @@ func (w *wire) deleteTopic(name string) {
 	req.TopicNames = []string{name}
 	if code := w.ask(5, req).(*kmsg.DeleteTopicsResponse).Topics[0].ErrorCode; code != 0 {
 		w.t.Fatalf("deleting %s: error %d", name, code)
+	}
+}
+
+// onCore runs f on a core and waits for it.
+type onCore struct {
+	f    func()
+	done chan struct{}
+}
+
+func (m *onCore) Deliver(*reactor.Core) {
+	m.f()
+	close(m.done)
+}
+
+func (b *testBroker) onCore(core int, f func()) {
+	b.t.Helper()
+	m := &onCore{f, make(chan struct{})}
+	if !b.broker.cores[core].Inject(m) {
+		b.t.Fatal("the core takes no message")
+	}
+	<-m.done
+}
+
+// A coordinator whose log refuses a batch is loaded anew: who was waiting is told,
+// what was committed before is there, and it serves again.
+func TestCoordinatorIsLoadedAnew(t *testing.T) {
+	b := startTestBroker(t, "", "offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=60000")
+	w := b.dial()
+	w.createTopic("t", 1)
+	w.findCoordinator(0, "g")
+	if code := w.commit("g", "t", 5); code != protocol.NONE {
+		t.Fatal(code)
+	}
+	parked := b.dial()
+	join := joinRequest("joining", "", 10)
+	join.SetVersion(3)
+	parked.send(join)
+	time.Sleep(50 * time.Millisecond)
+	shrink := func(bytes int32) {
+		s := b.broker.shards[0]
+		h := s.hosted[partitionKey{s.topicsByName["__consumer_offsets"].id, 0}]
+		settings := h.topic.settings
+		settings.MaxMessageBytes = bytes
+		h.log.SetConfig(settings)
+	}
+	b.onCore(0, func() { shrink(70) }) // the coordinator does not know
+	if code := w.commit("g", "t", 6); code != protocol.UNKNOWN_SERVER_ERROR {
+		t.Errorf("a commit that the log refuses: %s", code)
+	}
+	if code := protocol.ErrorCode(parked.receive(join).(*kmsg.JoinGroupResponse).ErrorCode); code != protocol.UNKNOWN_SERVER_ERROR {
+		t.Errorf("the JoinGroup that waited: %s", code)
+	}
+	b.onCore(0, func() { shrink(1 << 20) })
+	if got := w.committed("t", "g")[0]; got != 5 {
+		t.Errorf("loaded anew, the offset is %d, want 5", got)
+	}
+	if code := w.commit("g", "t", 7); code != protocol.NONE {
+		t.Errorf("a commit after it: %s", code)
+	}
+	if got := w.committed("t", "g")[0]; got != 7 {
+		t.Errorf("the offset is %d, want 7", got)
 	}
 }

@@ -308,6 +308,9 @@ func (s *Shard) reconfigure(t *topicState) {
 	for i := 0; i < t.partitions; i++ {
 		if h := s.hosted[partitionKey{t.id, int32(i)}]; h != nil && h.log != nil {
 			h.log.SetConfig(t.settings)
+			if h.coordinated != nil && h.coordinated.machine != nil {
+				h.coordinated.machine.configure() // max.message.bytes is what one batch may weigh
+			}
 		}
 	}
 }
