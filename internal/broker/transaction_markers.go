@@ -10,8 +10,9 @@ import (
 // Markers on their way from a transaction's coordinator to the cores of its
 // partitions:
 //
-//	coordinator's core   send: an item for each partition, in the lane to its core
-//	                     leave: what is in the lanes goes, a trip of some dozens each
+//	coordinator's core   send: the marker is noted
+//	                     leave: an item for each partition, in the lane to its core, some hundred a turn;
+//	                     what is in the lanes goes, a trip of some dozens each
 //	partition's core     a control batch is appended; __consumer_offsets: and the group's machine is told
 //	                     the last one is in its log, or refused: the trip goes home
 //	coordinator's core   MarkerDone, MarkerFailed
@@ -22,6 +23,8 @@ import (
 const (
 	// markersPerTrip is the most markers that are appended in a turn for a trip.
 	markersPerTrip = 64
+	// markersPerTurn is the most partitions that are looked up in a turn.
+	markersPerTurn = 512
 	// tripsAway is the most trips that a core has under way to another.
 	tripsAway = 2
 )
@@ -55,8 +58,17 @@ type markerTrip struct {
 
 // markerLanes are a core's ways to all cores.
 type markerLanes struct {
-	shard *Shard
-	lanes []markerLane // by core
+	shard  *Shard
+	noted  []notedMarker
+	lanes  []markerLane // by core
+	waking bool         // a message to this core is under way, so that there is a next turn
+}
+
+// notedMarker is a marker whose partitions from next on are not in a lane yet.
+type notedMarker struct {
+	machine *txnMachine
+	of      *txn.Marker
+	next    int
 }
 
 type markerLane struct {
@@ -65,22 +77,55 @@ type markerLane struct {
 }
 
 // send has a transaction's markers written; leave lets them go.
-func (l *markerLanes) send(m *txnMachine, marker *txn.Marker, nowMillis int64) {
+func (l *markerLanes) send(m *txnMachine, marker *txn.Marker) {
 	kept := *marker // the coordinator's are used again
-	of := &kept
-	for _, p := range of.Partitions {
-		t := l.shard.topicsByName[p.Topic]
-		if t == nil || p.Partition < 0 || int(p.Partition) >= t.partitions {
-			m.coordinator.MarkerDone(nowMillis, of, p) // it was deleted
-			continue
+	l.noted = append(l.noted, notedMarker{machine: m, of: &kept})
+}
+
+// leave takes the next markers to their lanes, and sends the trips that may go.
+func (l *markerLanes) leave() {
+	now := l.shard.coordinating.millis()
+	for left := markersPerTurn; len(l.noted) > 0 && left > 0; {
+		n := &l.noted[0]
+		for ; n.next < len(n.of.Partitions) && left > 0; left-- {
+			l.address(n, n.of.Partitions[n.next], now)
+			n.next++
 		}
-		l.add(markerItem{
-			key: partitionKey{t.id, p.Partition}, machine: m, of: of, partition: p, version: of.Version,
-			marker: protocol.Marker{
-				ProducerID: of.ProducerID, ProducerEpoch: of.ProducerEpoch, CoordinatorEpoch: of.CoordinatorEpoch, Commit: of.Commit,
-			},
-		})
+		if n.next < len(n.of.Partitions) {
+			break
+		}
+		l.noted[0] = notedMarker{}
+		l.noted = l.noted[1:]
 	}
+	for i := range l.lanes {
+		l.lanes[i].leave()
+	}
+	if len(l.noted) > 0 && !l.waking {
+		l.waking = true
+		l.shard.core.Send(l.shard.core, l)
+	}
+}
+
+// Deliver implements reactor.Message: the next turn has come.
+func (l *markerLanes) Deliver(*reactor.Core) {
+	l.waking = false
+	l.leave()
+}
+
+// address puts a marker for a partition into the lane to its core.
+func (l *markerLanes) address(n *notedMarker, p txn.TopicPartition, nowMillis int64) {
+	t, of := l.shard.topicsByName[p.Topic], n.of
+	if t == nil || p.Partition < 0 || int(p.Partition) >= t.partitions {
+		n.machine.coordinator.MarkerDone(nowMillis, of, p) // it was deleted
+		n.machine.of.mark()
+		return
+	}
+	l.add(markerItem{
+		key: partitionKey{t.id, p.Partition}, machine: n.machine, of: of, partition: p, version: of.Version,
+		marker: protocol.Marker{
+			ProducerID: of.ProducerID, ProducerEpoch: of.ProducerEpoch, CoordinatorEpoch: of.CoordinatorEpoch, Commit: of.Commit,
+		},
+	})
 }
 
 // add puts an item into its lane.
@@ -100,12 +145,6 @@ func (l *markerLanes) add(item markerItem) {
 }
 
 // leave sends the trips that may go.
-func (l *markerLanes) leave() {
-	for i := range l.lanes {
-		l.lanes[i].leave()
-	}
-}
-
 func (l *markerLane) leave() {
 	for l.away < tripsAway && len(l.waiting) > 0 {
 		t := l.waiting[0]

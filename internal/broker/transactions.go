@@ -65,7 +65,7 @@ func (m *txnMachine) work(nowMillis int64) { m.coordinator.Work(nowMillis) }
 func (m *txnMachine) check() error { return m.coordinator.Check() }
 
 // ready implements machine.
-func (m *txnMachine) ready(nowMillis int64) (out machineReady) {
+func (m *txnMachine) ready(int64) (out machineReady) {
 	if m.coordinator.HasReady() {
 		r := m.coordinator.Ready()
 		if len(r.Records) > 0 {
@@ -75,7 +75,7 @@ func (m *txnMachine) ready(nowMillis int64) (out machineReady) {
 			r.Responses[i].Tag.(txnAnswer)(r.Responses[i])
 		}
 		for i := range r.Markers {
-			m.of.shard.markers.send(m, &r.Markers[i], nowMillis)
+			m.of.shard.markers.send(m, &r.Markers[i])
 		}
 		m.of.shard.markers.leave()
 		for range r.ProducerIDs {

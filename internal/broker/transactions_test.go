@@ -433,3 +433,33 @@ func TestTransactionOfDeletedTopic(t *testing.T) {
 	c.produce("stays", 0, "y")
 	c.end(true)
 }
+
+// TestTransactionOfManyPartitions: a transaction over thousands of partitions ends, and no turn is long for it.
+func TestTransactionOfManyPartitions(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	const partitions = 1500
+	w.createTopic("wide", partitions)
+	c := b.txnClient("tx", 0)
+	var all []int32
+	for p := range int32(partitions) {
+		all = append(all, p)
+	}
+	if code := c.add("wide", all...); code != protocol.NONE {
+		t.Fatal(code)
+	}
+	if code := c.tryProduce("wide", 7, "x"); code != protocol.NONE {
+		t.Fatal(code)
+	}
+	c.end(true)
+	eventually(t, "the transaction is complete", func() bool {
+		req := kmsg.NewPtrDescribeTransactionsRequest()
+		req.TransactionalIDs = []string{"tx"}
+		return w.ask(0, req).(*kmsg.DescribeTransactionsResponse).TransactionStates[0].State == "CompleteCommit"
+	})
+	for _, p := range []int32{0, 7, partitions - 1} {
+		if resp, _ := w.fetchCommitted(12, "wide", p, 0, 0); resp.LastStableOffset != resp.HighWatermark || resp.HighWatermark < 1 {
+			t.Errorf("partition %d: stable %d of %d", p, resp.LastStableOffset, resp.HighWatermark)
+		}
+	}
+}
