@@ -23,11 +23,11 @@ const (
 	soakHeartbeat = 400 * time.Millisecond
 )
 
-// soakGroup is one consumer group of the soak: its protocol, and what its members have seen.
+// soakGroup is one consumer group of the soak: the protocols that its members choose from, and what they have seen.
 type soakGroup struct {
-	s        *soak
-	name     string
-	protocol []kgo.Opt
+	s         *soak
+	name      string
+	protocols [][]kgo.Opt
 
 	mu     sync.Mutex
 	seen   *guarantees.Group
@@ -150,7 +150,7 @@ func (g *soakGroup) join() (*soakMember, error) {
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.AlwaysRetryEOF(), kgo.MetadataMinAge(100 * time.Millisecond), kgo.MetadataMaxAge(500 * time.Millisecond),
 		kgo.SessionTimeout(soakSession), kgo.HeartbeatInterval(soakHeartbeat), kgo.RebalanceTimeout(5 * time.Second), kgo.FetchMaxWait(300 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.WithHooks(m),
-		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost)}, g.protocol...)
+		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost)}, g.protocols[rand.Intn(len(g.protocols))]...)
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, err

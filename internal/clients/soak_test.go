@@ -83,13 +83,15 @@ func newSoak(t *testing.T, b *harness.Broker) *soak {
 	t.Cleanup(cl.Close)
 	s := &soak{t: t, addr: b.Addr, prefix: topicName(t, "soak") + "-", calm: make(chan struct{}), over: make(chan struct{}), quiet: make(chan struct{}),
 		acked: map[guarantees.Partition]int64{}, admin: kadm.NewClient(cl)}
-	for name, protocol := range map[string][]kgo.Opt{
-		"range":           {kgo.Balancers(kgo.RangeBalancer())},
-		"cooperative":     {kgo.Balancers(kgo.CooperativeStickyBalancer())},
-		"kip848-uniform":  {kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())},
-		"kip848-by-range": {kgo.ServerSideBalancer(), kgo.Balancers(kgo.RangeBalancer())},
+	eager := []kgo.Opt{kgo.Balancers(kgo.RangeBalancer())}
+	cooperative := []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer())}
+	uniform := []kgo.Opt{kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())}
+	byRange := []kgo.Opt{kgo.ServerSideBalancer(), kgo.Balancers(kgo.RangeBalancer())}
+	for name, protocols := range map[string][][]kgo.Opt{
+		"range": {eager}, "cooperative": {cooperative}, "kip848-uniform": {uniform}, "kip848-by-range": {byRange},
+		"both-protocols": {cooperative, uniform}, // upgraded and downgraded as its members come and go
 	} {
-		s.groups = append(s.groups, &soakGroup{s: s, name: name, protocol: protocol, seen: guarantees.NewGroup(name), odd: map[string]int{}, tally: map[string]int{}})
+		s.groups = append(s.groups, &soakGroup{s: s, name: name, protocols: protocols, seen: guarantees.NewGroup(name), odd: map[string]int{}, tally: map[string]int{}})
 	}
 	return s
 }
