@@ -14,7 +14,7 @@ import (
 // ApiVersions, so that clients do not push what nobody reads.
 //
 // Departures from Kafka: what is pushed is not opened; patterns that select clients
-// are RE2's; a client whose subscription has become another may ask for it at once.
+// are RE2's, of at most 256 bytes, and the first 64 subscriptions by name count; a client whose subscription has become another may ask for it at once.
 
 func (s *Shard) serveGetTelemetrySubscriptions(c *call) {
 	req := c.body.(*kmsg.GetTelemetrySubscriptionsRequest)

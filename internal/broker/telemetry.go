@@ -24,6 +24,7 @@ const (
 	allMetrics           = "*"
 	maxClientSoftware    = 128 // bytes of a client's software name or version that are kept
 	maxMetricsSubscribed = 1024
+	maxSubscriptions     = 64 // that clients are matched against, the first by name
 )
 
 // TelemetryCounters count what clients push.
@@ -38,6 +39,7 @@ type TelemetryCounters struct {
 type subscription struct {
 	metrics        []string
 	intervalMillis int32
+	pattern        string // that match was made of
 	match          config.ClientMatch
 }
 
@@ -65,11 +67,16 @@ type telemetry struct {
 	counters       TelemetryCounters
 }
 
-// subscribe reads the subscriptions anew.
+// subscribe reads the subscriptions anew. Only patterns that have changed are compiled.
 func (t *telemetry) subscribe(im *metadata.Image) {
+	compiled := map[string]config.ClientMatch{}
+	for i := range t.subscriptions {
+		compiled[t.subscriptions[i].pattern] = t.subscriptions[i].match
+	}
 	t.generation++
 	t.subscriptions = t.subscriptions[:0]
-	for _, name := range im.ConfiguredNames(metadata.ResourceClientMetrics) {
+	names := im.ConfiguredNames(metadata.ResourceClientMetrics)
+	for _, name := range names[:min(len(names), maxSubscriptions)] {
 		sub := subscription{intervalMillis: defaultPushMillis}
 		for _, e := range im.Configs(metadata.Resource{Type: metadata.ResourceClientMetrics, Name: name}) {
 			switch e.Name { // checked when they were set
@@ -79,7 +86,10 @@ func (t *telemetry) subscribe(im *metadata.Image) {
 				n, _ := strconv.ParseInt(strings.TrimSpace(e.Value), 10, 32)
 				sub.intervalMillis = int32(n)
 			case "match":
-				sub.match, _ = config.ParseClientMatch(e.Value)
+				sub.pattern = e.Value
+				if sub.match = compiled[e.Value]; sub.match == nil {
+					sub.match, _ = config.ParseClientMatch(e.Value)
+				}
 			}
 		}
 		t.subscriptions = append(t.subscriptions, sub)

@@ -187,7 +187,7 @@ const (
 
 // maxPatternBytes bounds a pattern: a compiled one is larger by a factor that its
 // author chooses.
-const maxPatternBytes = 1000
+const maxPatternBytes = 256
 
 // maxPatterns bounds how many of them a subscription has: there are six things to match.
 const maxPatterns = 12
