@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slipstream/internal/group"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,26 +20,57 @@ func (s *Shard) serveListGroups(c *call) {
 		c.reply(resp)
 		return
 	}
-	answers := make([]*kmsg.ListGroupsResponse, of.partitions)
-	left := len(answers) + 1
-	ended := func() {
-		if left--; left == 0 {
-			c.reply(mergeListed(resp, answers))
+	l := &listing{shard: s, call: c, of: of, resp: resp, request: c.groupRequest(req), answers: make([]*kmsg.ListGroupsResponse, of.partitions)}
+	for range min(coordinatorsAtOnce, len(l.answers)) {
+		l.ask()
+	}
+}
+
+// coordinatorsAtOnce is how many coordinators are asked at a time: all at once would hold
+// a core that has all of them for as long as all groups take.
+const coordinatorsAtOnce = 4
+
+// largeList is from how many groups on a helper encodes the answer.
+const largeList = 1000
+
+// listing is a ListGroups under way.
+type listing struct {
+	shard   *Shard
+	call    *call
+	of      *topicState
+	resp    *kmsg.ListGroupsResponse
+	request group.Request
+	answers []*kmsg.ListGroupsResponse // by partition
+	asked   int
+	came    int
+}
+
+// ask asks the next coordinator, and the one after it when that has answered.
+func (l *listing) ask() {
+	i := l.asked
+	if i == len(l.answers) {
+		return // those before were answered at once
+	}
+	l.asked++
+	l.shard.stepGroups(partitionKey{l.of.id, int32(i)}, l.request, func(answer kmsg.Response) {
+		l.answers[i] = answer.(*kmsg.ListGroupsResponse)
+		l.came++
+		switch {
+		case l.asked < len(l.answers):
+			l.ask()
+		case l.came == len(l.answers):
+			if mergeListed(l.resp, l.answers); len(l.resp.Groups) >= largeList {
+				l.call.replyFromHelper(l.resp)
+			} else {
+				l.call.reply(l.resp)
+			}
 		}
-	}
-	r := c.groupRequest(req)
-	for i := range answers {
-		s.stepGroups(partitionKey{of.id, int32(i)}, r, func(answer kmsg.Response) {
-			answers[i] = answer.(*kmsg.ListGroupsResponse)
-			ended()
-		})
-	}
-	ended()
+	})
 }
 
 // mergeListed puts the coordinators' answers together. One that is loading spoils
 // them all, as in Kafka; one that is not in service has no groups to tell of.
-func mergeListed(resp *kmsg.ListGroupsResponse, answers []*kmsg.ListGroupsResponse) *kmsg.ListGroupsResponse {
+func mergeListed(resp *kmsg.ListGroupsResponse, answers []*kmsg.ListGroupsResponse) {
 	for _, a := range answers {
 		switch code := protocol.ErrorCode(a.ErrorCode); code {
 		case protocol.NONE:
@@ -46,8 +78,7 @@ func mergeListed(resp *kmsg.ListGroupsResponse, answers []*kmsg.ListGroupsRespon
 		case protocol.NOT_COORDINATOR:
 		default:
 			resp.ErrorCode, resp.Groups = a.ErrorCode, nil
-			return resp
+			return
 		}
 	}
-	return resp
 }

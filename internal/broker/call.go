@@ -38,6 +38,34 @@ func (c *call) handled() {
 
 // reply encodes resp in the request's version and finishes the request.
 func (c *call) reply(resp kmsg.Response) {
+	c.settle(resp)
+	c.finish(c.encode(resp))
+}
+
+// replyFromHelper is reply for a response that takes long to encode.
+func (c *call) replyFromHelper(resp kmsg.Response) {
+	c.settle(resp)
+	c.shard.core.Offload(&encoding{call: c, resp: resp})
+}
+
+// encoding is a large response that a helper encodes.
+type encoding struct {
+	call *call
+	resp kmsg.Response
+	buf  *bytebufferpool.ByteBuffer
+}
+
+// Work implements reactor.Job.
+func (e *encoding) Work(kernel) reactor.Message {
+	e.buf = e.call.encode(e.resp)
+	return e
+}
+
+// Deliver implements reactor.Message.
+func (e *encoding) Deliver(*reactor.Core) { e.call.finish(e.buf) }
+
+// settle is what is to be done with a response before it is encoded.
+func (c *call) settle(resp kmsg.Response) {
 	c.done = true
 	if c.late {
 		c.req.Spent(reactor.StageRemote, c.shard.core.Clock)
@@ -50,6 +78,9 @@ func (c *call) reply(resp kmsg.Response) {
 			}
 		}
 	}
+}
+
+func (c *call) encode(resp kmsg.Response) *bytebufferpool.ByteBuffer {
 	buf := bytebufferpool.Get()
 	b := append(buf.B[:0], 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.header.CorrelationID))
@@ -59,8 +90,13 @@ func (c *call) reply(resp kmsg.Response) {
 	b = resp.AppendTo(b)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	buf.B = b
+	return buf
+}
+
+// finish sends an encoded response.
+func (c *call) finish(buf *bytebufferpool.ByteBuffer) {
 	c.req.Spent(reactor.StageLocal, c.shard.core.ReadClock())
-	if len(b) > c.shard.core.Arena.Limit()/2 {
+	if len(buf.B) > c.shard.core.Arena.Limit()/2 {
 		// It would wait for room that there never is.
 		bytebufferpool.Put(buf)
 		c.shard.refuse(c.req, "response too large for a core's memory")

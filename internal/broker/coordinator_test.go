@@ -336,3 +336,38 @@ func TestCoordinatorIsLoadedAnew(t *testing.T) {
 		t.Errorf("the offset is %d, want 7", got)
 	}
 }
+
+// Two thousand groups are listed whole, by several cores, with filters.
+func TestManyGroupsAreListed(t *testing.T) {
+	const n = 2000
+	b := startTestBroker(t, "", setCores(2), "offsets.topic.num.partitions=3")
+	w := b.dial()
+	w.createTopic("t", 1)
+	w.findCoordinator(0, "g")
+	for from := 0; from < n; from += 100 { // a hundred commits at a time
+		for i := range 100 {
+			req := commitRequest(fmt.Sprintf("group-%04d", from+i), "t", 1)
+			req.SetVersion(8)
+			w.send(req)
+		}
+		for range 100 {
+			req := commitRequest("", "t", 1)
+			req.SetVersion(8)
+			if code := w.receive(req).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != 0 {
+				t.Fatalf("a commit: %s", protocol.ErrorCode(code))
+			}
+		}
+	}
+	list := kmsg.NewPtrListGroupsRequest()
+	seen := map[string]bool{}
+	for _, g := range w.ask(5, list).(*kmsg.ListGroupsResponse).Groups {
+		seen[g.Group] = g.GroupState == "Empty" && g.GroupType == "classic"
+	}
+	if len(seen) != n || !seen["group-0000"] || !seen["group-1999"] {
+		t.Errorf("%d groups are listed, want %d", len(seen), n)
+	}
+	list.StatesFilter = []string{"Stable"}
+	if groups := w.ask(5, list).(*kmsg.ListGroupsResponse).Groups; len(groups) != 0 {
+		t.Errorf("%d groups are stable", len(groups))
+	}
+}

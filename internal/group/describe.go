@@ -63,19 +63,54 @@ func describeClassic(id string, g *group, version int16) kmsg.DescribeGroupsResp
 // Filters are compared without regard to case; one that means nothing matches
 // nothing.
 func (c *Coordinator) listGroups(r *Request, req *kmsg.ListGroupsRequest) {
-	resp := kmsg.NewPtrListGroupsResponse()
-	resp.Version = req.Version
-	for _, g := range c.sorted {
+	l := &listing{token: r.Token, asked: req, resp: kmsg.NewPtrListGroupsResponse()}
+	l.resp.Version = req.Version
+	if _, done := l.run(c, syncUnits); !done {
+		c.jobs.add(l)
+	}
+}
+
+// listing is a ListGroups under way: some hundred groups at a time.
+type listing struct {
+	walk
+	token uint64
+	asked *kmsg.ListGroupsRequest
+	resp  *kmsg.ListGroupsResponse
+}
+
+// listedUnits is what a group costs in units of work.
+const listedUnits = 10
+
+// run implements job.
+func (l *listing) run(c *Coordinator, units int) (used int, done bool) {
+	for used < units {
+		g := l.next(c)
+		if g == nil {
+			c.listShares(l.resp, l.asked)
+			c.enqueue(nil, waiting{token: l.token, batch: c.out.seq, body: l.resp})
+			return used, true
+		}
+		used += listedUnits
 		if !g.exists() {
 			continue
 		}
 		listed := g.listed()
-		if matches(req.StatesFilter, listed.GroupState) && matches(req.TypesFilter, listed.GroupType) {
-			resp.Groups = append(resp.Groups, listed)
+		if matches(l.asked.StatesFilter, listed.GroupState) && matches(l.asked.TypesFilter, listed.GroupType) {
+			l.resp.Groups = append(l.resp.Groups, listed)
 		}
 	}
-	c.listShares(resp, req)
-	c.enqueue(nil, waiting{token: r.Token, batch: c.out.seq, body: resp})
+	return used, false
+}
+
+// refuseListings answers those that will not be finished.
+func (c *Coordinator) refuseListings(code protocol.ErrorCode) {
+	for _, one := range c.jobs.queue {
+		if l, ok := one.(*listing); ok {
+			refuse(l.resp, code)
+			c.out.ready = append(c.out.ready, waiting{token: l.token, body: l.resp})
+		}
+	}
+	c.jobs.queue = nil
 }
 
 func (g *group) listed() kmsg.ListGroupsResponseGroup {

@@ -311,6 +311,7 @@ func (c *Coordinator) fail(code protocol.ErrorCode) {
 // abandon answers for transactional batches in flight, whose end nobody here will
 // see.
 func (c *Coordinator) abandon(code protocol.ErrorCode) {
+	c.refuseListings(code)
 	for i := range c.out.inFlight {
 		f := &c.out.inFlight[i]
 		if f.undo != nil {
