@@ -16,5 +16,6 @@ var scenarios = []scenario{
 	{"partitions", "A thousand partitions", "One producer that goes round 1,000 partitions, 500 records a second, and one consumer of all of them by a fetch session.", partitions},
 	{"connections", "Many connections", "1,000 producers on connections of their own, and 10,000 connections that say nothing.", connections},
 	{"groups", "Groups", "20,000 members of 5,000 groups of both protocols that heartbeat every 3 seconds: what they cost the broker, and a producer beside them.", groups},
+	{"quota", "Quotas", "What clients with a quota of 10 MB/s get through in their first ten seconds, and a neighbour without one beside 200 connections that are throttled all the time.", quotas},
 	{"start", "Start", "From exec to the first request that can be answered, and what an idle broker holds.", startUp},
 }
