@@ -71,8 +71,8 @@ func (q *quotas) fetchDelay(b *clientBound, bytes int) int32 {
 		return 0
 	}
 	now := q.millis()
-	if owed := b.account.Owed(b.shape(q), now); owed > 0 {
-		return owed
+	if wait := b.account.Line(b.shape(q), now, b.bound, float64(bytes)); wait > 0 {
+		return wait
 	}
 	q.charge(b, float64(bytes))
 	delay := b.account.Excess(b.shape(q), now, b.bound)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -392,5 +393,50 @@ func onEachShard(b *testBroker, f func(s *Shard)) {
 			b.t.Fatal("a core takes no message")
 		}
 		<-done
+	}
+}
+
+// TestQuotasSurvive: quotas are in the metadata log, and in force from the first request of the next start on.
+func TestQuotasSurvive(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	w.createTopic("t", 1)
+	w.setQuota("client-id=c", "producer_byte_rate", 10_000)
+	w.setQuota("client-id=gone", "producer_byte_rate", 10_000)
+	w.setQuota("client-id=gone", "producer_byte_rate", 0)
+	w.setQuota("ip=127.0.0.7", quota.ConnectionRate.String(), 3)
+	must(t, b.stop())
+	b = startTestBroker(t, b.dir, setCores(2))
+	w = b.dial()
+	if resp := w.askAs("c", 9, produceRequest("t", 0, valueBatch(100_000))).(*kmsg.ProduceResponse); resp.ThrottleMillis < 5000 {
+		t.Errorf("100 kB under 10 kB/s are throttled for %d ms after a restart", resp.ThrottleMillis)
+	}
+	if resp := b.dial().askAs("gone", 9, produceRequest("t", 0, valueBatch(100_000))).(*kmsg.ProduceResponse); resp.ThrottleMillis != 0 {
+		t.Errorf("a quota that was removed throttles for %d ms after a restart", resp.ThrottleMillis)
+	}
+	onEachShard(b, func(s *Shard) {
+		if !s.door.limited || s.core.ID == doorCore && s.doorkeeper.rates.of[netip.MustParseAddr("127.0.0.7")] != 3 {
+			t.Errorf("core %d: the rate of an address is not in force after a restart", s.core.ID)
+		}
+	})
+}
+
+// TestSilentProducer: a producer that wants no answer is throttled all the same: it is not heard.
+func TestSilentProducer(t *testing.T) {
+	b := startTestBroker(t, "", "slipstream.quota.burst.ms=0")
+	w := b.dial()
+	w.createTopic("t", 1)
+	w.setQuota("client-id=c", "producer_byte_rate", 100_000)
+	c := b.dial()
+	silent := produceRequest("t", 0, valueBatch(40_000))
+	silent.Acks = 0
+	silent.SetVersion(9)
+	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("c")).AppendRequest(nil, silent, 1)
+	begun := time.Now()
+	must(t, writeAll(c.conn, frame))
+	time.Sleep(50 * time.Millisecond) // what comes with it would be taken with it
+	resp := c.askAs("c", 9, produceRequest("t", 0, valueBatch(10))).(*kmsg.ProduceResponse)
+	if took := time.Since(begun); took < 350*time.Millisecond || resp.ThrottleMillis > 100 {
+		t.Errorf("40 kB at 100 kB/s took %v, and %d ms more", took, resp.ThrottleMillis)
 	}
 }

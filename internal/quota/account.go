@@ -1,5 +1,7 @@
 package quota
 
+import "math"
+
 // A scope's use is measured once, at its Home. Each core that serves its clients has an Account: a copy of the home's
 // window, and what was used on this core since that copy was made. A report takes that to the home, the answer brings a
 // fresh copy:
@@ -29,6 +31,7 @@ type Account struct {
 	own    use
 	unsaid float64 // used since the last report
 	away   bool    // a report has not been answered
+	line   float64 // the time, in milliseconds, at which it is the next one's turn
 }
 
 // AtHome makes a new account one of the home's own core. It never has anything to report.
@@ -52,6 +55,21 @@ func (a *Account) Record(shape Shape, nowMillis int64, bound, value float64) {
 // Owed is how long a client has to wait for what was used before, in milliseconds.
 func (a *Account) Owed(shape Shape, nowMillis int64) int32 {
 	return a.known().pace.delay(shape, nowMillis)
+}
+
+// Line is how long a client has to wait with what it would use, because of what was used before: behind those that were
+// told to wait already, for as long as what they want takes. (Were all of them told the same time, all would come at
+// once, and all but one would be told to wait again.) 0: it need not wait; up to an eighth of a burst may be owed.
+func (a *Account) Line(shape Shape, nowMillis int64, bound, value float64) int32 {
+	owed := a.known().pace.owed(shape, nowMillis)
+	if shape.BurstMillis < 0 || owed <= float64(shape.BurstMillis)/8 {
+		return 0
+	}
+	now := float64(nowMillis)
+	a.line = max(a.line, now+owed)
+	delay := a.line - now
+	a.line += value / bound * 1000
+	return millis(math.Ceil(delay))
 }
 
 // Excess is how long a client has to wait for the rate over the windows to come back to the bound.

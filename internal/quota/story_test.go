@@ -21,6 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "put what the machine says into the st
 //	burst MILLIS          negative: Kafka's windows alone
 //	cores N BOUND
 //	CORE MILLIS VALUE     it is used on a core then
+//	CORE MILLIS VALUE line    it is to be used, and waits in line
 //	settle CORE MILLIS    the core reports and is answered
 //	report CORE MILLIS | answer CORE MILLIS
 func TestStories(t *testing.T) {
@@ -89,12 +90,18 @@ func (s *stage) play(w []string) string {
 		}
 		return ""
 	}
-	now := int64(num(s.t, w[len(w)-1]))
 	if w[0] == "settle" || w[0] == "report" || w[0] == "answer" {
-		return s.settle(w[0], int(num(s.t, w[1])), now)
+		return s.settle(w[0], int(num(s.t, w[1])), int64(num(s.t, w[2])))
 	}
 	a := s.cores[int(num(s.t, w[0]))]
-	now = int64(num(s.t, w[1]))
+	now := int64(num(s.t, w[1]))
+	if len(w) == 4 {
+		if wait := a.Line(s.shape, now, s.bound, num(s.t, w[2])); wait > 0 {
+			return fmt.Sprintf(": wait %d", wait)
+		}
+		a.Record(s.shape, now, s.bound, num(s.t, w[2]))
+		return fmt.Sprintf(": goes, and leaves %d owed", a.Owed(s.shape, now))
+	}
 	a.Record(s.shape, now, s.bound, num(s.t, w[2]))
 	return fmt.Sprintf(": wait %d", a.Delay(s.shape, now, s.bound))
 }
