@@ -233,6 +233,9 @@ func TestDamagedOffsetsLog(t *testing.T) {
 	if len(answers) != 2 || answers[protocol.NOT_COORDINATOR] == 0 || answers[protocol.NONE] == 0 {
 		t.Errorf("commits are answered %v", answers)
 	}
+	if err := b.stop(); err != nil { // the log is the broker's until then
+		t.Error(err)
+	}
 	if !strings.Contains(b.logs.String(), "could not be loaded") {
 		t.Errorf("the log does not say so:\n%s", b.logs)
 	}
