@@ -135,6 +135,9 @@ func (c *Coordinator) statesMade(sg *shareGroup, asked []SharePartition, codes [
 	made := false
 	for i, p := range asked {
 		name := nameOf(next.InitializingTopics, p.Topic)
+		if name == "" {
+			name = nameOf(next.InitializedTopics, p.Topic)
+		}
 		one := []ShareTopicPartitions{{TopicID: p.Topic, TopicName: name, Partitions: []int32{p.Partition}}}
 		if codes[min(i, len(codes)-1)] != protocol.NONE || name == "" {
 			sg.retryAt = c.now + int64(c.settings.ShareInitializeRetryMillis)

@@ -28,6 +28,9 @@ type world struct {
 	refuse  protocol.ErrorCode // what the next transactional batch is refused with
 	answers map[uint64]kmsg.Response
 	token   uint64
+
+	errands []ShareErrand // not yet done
+	left    []ShareMember
 }
 
 // logged is a record or a marker of the log.
@@ -83,6 +86,7 @@ func (w *world) settle() {
 			w.answers[a.Token] = a.Body
 		}
 		w.flying = append(w.flying, r.Batches...)
+		w.errands, w.left = append(w.errands, r.Errands...), append(w.left, r.Left...)
 		if !w.hold && len(w.flying) > 0 {
 			w.land()
 			continue
