@@ -152,10 +152,35 @@ func scriptFindCoordinator(s *script) {
 	none.CoordinatorKeys = nil
 	s.ask("no groups", 4, none)
 	s.versions("a share group below its version", 1, 5, func(int16) kmsg.Request { return find(2, "g:AAAAAAAAAAAAAAAAAAAAAQ:0") })
+	const share = "g:AAAAAAAAAAAAAAAAAAAAAQ:0"
+	for kind, key := range map[int8]string{1: "txn", 2: share} { // until their topics are there
+		for deadline := time.Now().Add(30 * time.Second); s.quietly(6, find(kind, key)).(*kmsg.FindCoordinatorResponse).Coordinators[0].ErrorCode != 0; {
+			if time.Now().After(deadline) {
+				s.t.Fatalf("no coordinator of type %d after 30 s", kind)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	s.ask("what the topics were made with", 1, internalTopicConfigs())
+	s.versions("a transactional id", 1, 6, func(int16) kmsg.Request { return find(1, "txn") })
+	s.ask("transactional ids", 4, find(1, "txn", "", "other"))
+	s.ask("a share group", 6, find(2, share))
+	s.ask("share groups, good and bad", 6, find(2, share, "no key", share))
 	s.versions("an unknown type", 1, 6, func(int16) kmsg.Request { return find(9, "fc") })
 	s.ask("a share group with a bad key", 6, find(2, "no key"))
 	s.ask("a share group with a bad topic", 6, find(2, "g:zzz:0"))
 	s.ask("a share group with a bad partition", 6, find(2, "g:AAAAAAAAAAAAAAAAAAAAAQ:x"))
+}
+
+func internalTopicConfigs() *kmsg.DescribeConfigsRequest {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, name := range []string{"__consumer_offsets", "__transaction_state", "__share_group_state"} {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, name
+		r.ConfigNames = []string{"cleanup.policy", "compression.type", "min.insync.replicas", "retention.ms", "segment.bytes", "unclean.leader.election.enable"}
+		req.Resources = append(req.Resources, r)
+	}
+	return req
 }
 
 func scriptJoinGroup(s *script) {
