@@ -16,7 +16,8 @@ import (
 // back. The batches themselves are not copied: they stay in the connection's
 // receive block, which the request holds until it is finished, and are written
 // to the log from there. Compressed batches are opened by a helper, off the
-// core; nothing of what is unpacked is kept.
+// core, and brought into the topic's codec there (compression.type); nothing of
+// what is unpacked is kept.
 
 // produceOp is one Produce request. It is pooled.
 type produceOp struct {
@@ -64,6 +65,11 @@ type producePart struct {
 	rules     protocol.Rules // as they were when the request came, for the helper
 	nowMillis int64
 	verdict   protocol.Verdict
+
+	codec      protocol.Codec // that the topic keeps batches in
+	recompress bool           // the batch has another
+	made       protocol.Batch // by the helper: the batch in the topic's codec
+	madeBlock  *reactor.Block // and where it was copied to
 }
 
 type produceStage uint8
@@ -176,7 +182,9 @@ func (p *producePart) check() {
 		return
 	}
 	p.batch = batch
-	if batch.Codec() != protocol.None {
+	p.codec = p.topic.codec
+	p.recompress = p.topic.recompress && p.codec != batch.Codec()
+	if batch.Codec() != protocol.None || p.recompress {
 		p.stage = produceChecking
 		p.op.home.core.Offload(p)
 		return
@@ -192,15 +200,36 @@ func (p *producePart) settle(v protocol.Verdict) {
 		p.refuse(v.Code, v.Message)
 		return
 	}
+	p.takeMade()
 	v.Settle(p.batch, &p.rules, p.nowMillis)
 	p.forward()
 }
 
+// takeMade has the log take the batch that a helper has made of what came. Where there is no memory for it, the batch stays in the
+// producer's codec: consumers read either.
+func (p *producePart) takeMade() {
+	if p.made == nil {
+		return
+	}
+	if p.madeBlock = p.op.home.core.Arena.Alloc(len(p.made)); p.madeBlock != nil {
+		copy(p.madeBlock.Bytes(), p.made)
+		p.batch = protocol.Batch(p.madeBlock.Bytes()[:len(p.made)])
+	}
+	p.made = nil
+}
+
 // Work implements reactor.Job: a helper unpacks a compressed batch to check what
-// is in it.
+// is in it, and packs one that the topic wants otherwise.
 func (p *producePart) Work(kernel) reactor.Message {
 	scratch := scratches.Get().(*protocol.Scratch)
-	p.verdict = protocol.CheckCompressed(p.batch, &p.rules, p.nowMillis, scratch)
+	if p.batch.Codec() == protocol.None {
+		p.verdict = protocol.CheckRecords(p.batch, &p.rules, p.nowMillis)
+	} else {
+		p.verdict = protocol.CheckCompressed(p.batch, &p.rules, p.nowMillis, scratch)
+	}
+	if p.recompress && p.verdict.Code == protocol.NONE {
+		p.made, p.verdict.Code = protocol.Recompress(p.batch, p.codec, int(p.rules.MaxMessageBytes), scratch)
+	}
 	scratches.Put(scratch)
 	return p
 }
@@ -254,7 +283,7 @@ func (p *producePart) hand() {
 	}
 	p.append.Batch, p.append.Verified = p.batch, p.guard
 	p.append.At = reactor.Piece{}
-	if p.owner == p.op.home {
+	if p.owner == p.op.home && p.madeBlock == nil {
 		p.append.At, _ = p.op.req.Piece(p.batch)
 	}
 	p.append.Owner = p
@@ -360,7 +389,13 @@ func (op *produceOp) account() {
 	r.Spent(reactor.StageRemote, t.answered)
 	r.Spent(reactor.StageQueue, op.home.core.Clock)
 	for i := range op.parts {
-		op.home.countProduce(&op.parts[i])
+		p := &op.parts[i]
+		op.home.countProduce(p)
+		if p.madeBlock != nil {
+			p.batch = nil
+			p.madeBlock.Release()
+			p.madeBlock = nil
+		}
 	}
 }
 

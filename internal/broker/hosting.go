@@ -32,7 +32,10 @@ type topicState struct {
 	rules          protocol.Rules // what a produced batch is checked against
 
 	minInsyncReplicas int
-	internal          bool
+
+	codec      protocol.Codec // compression.type, if it is not the producer's
+	recompress bool           // it is not
+	internal   bool
 
 	counters TopicCounters
 	listed   int // place in the shard's list

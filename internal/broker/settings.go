@@ -132,6 +132,9 @@ type TopicConfig struct {
 	Log               storage.Config
 	Rules             protocol.Rules
 	MinInsyncReplicas int
+
+	Codec      protocol.Codec // compression.type, if it is not "producer"
+	Recompress bool           // it is not
 }
 
 // ShareSettings are what share groups go by.
@@ -151,6 +154,7 @@ type TransactionSettings struct {
 func (s *Shard) configure(t *topicState) {
 	c := s.broker.settings.Topics.Resolve(
 		s.image.Configs(metadata.Resource{Type: metadata.ResourceTopic, Name: t.name}), s.brokerConfigs())
+	t.codec, t.recompress = c.Codec, c.Recompress
 	t.settings, t.rules, t.minInsyncReplicas = c.Log, c.Rules, c.MinInsyncReplicas
 }
 

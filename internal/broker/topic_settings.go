@@ -140,6 +140,7 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 		Compacted:                slices.Contains(config.SplitList(text("cleanup.policy")), "compact"),
 	}
 	c.Log.Compacted = c.Rules.Compacted
+	c.Codec, c.Recompress = codecOf(text("compression.type"))
 	c.Log.RetentionMillis = number("retention.ms")
 	c.Log.RetentionBytes = number("retention.bytes")
 	c.Log.MinCompactionLagMillis = number("min.compaction.lag.ms")
@@ -148,4 +149,17 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 	c.Log.MinDirtyRatio, _ = strconv.ParseFloat(strings.TrimSpace(text("min.cleanable.dirty.ratio")), 64)
 	c.Log.Deletable = slices.Contains(config.SplitList(text("cleanup.policy")), "delete")
 	return c
+}
+
+// codecOf is the codec that a value of compression.type stands for; "producer" stands for none.
+func codecOf(text string) (codec protocol.Codec, recompress bool) {
+	if text == "uncompressed" {
+		return protocol.None, true
+	}
+	for c := protocol.Gzip; c <= protocol.Zstd; c++ {
+		if c.String() == text {
+			return c, true
+		}
+	}
+	return protocol.None, false
 }

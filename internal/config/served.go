@@ -97,7 +97,7 @@ var served = []struct{ name, doc string }{
 	{"max.compaction.lag.ms", "How long a record may stay before compaction has to look at it."},
 	{"min.cleanable.dirty.ratio", "The part of a log that must be new before compaction is worth it, from 0 to 1."},
 	{"cleanup.policy", "delete, compact or both. With compact every record needs a key."},
-	{"compression.type", "Batches stay in the producer's compression; other values are accepted and not yet acted on."},
+	{"compression.type", "producer: batches stay in the producer's compression; else those in another are brought into this one, off the core."},
 	{"preallocate", "Accepted: segments are preallocated ahead in any case."},
 }
 
