@@ -19,5 +19,8 @@ func (s *Shard) serveConsumerGroupHeartbeat(c *call) {
 	s.askGroup(c, c.body.(*kmsg.ConsumerGroupHeartbeatRequest).Group)
 }
 
-// consumerGroupsEnabled says whether the feature group.version allows KIP-848.
-func (s *Shard) consumerGroupsEnabled() bool { return s.image.Feature("group.version") >= 1 }
+// consumerGroupsEnabled says whether the feature group.version and
+// group.coordinator.rebalance.protocols allow KIP-848.
+func (s *Shard) consumerGroupsEnabled() bool {
+	return s.broker.consumerGroups && s.image.Feature("group.version") >= 1
+}

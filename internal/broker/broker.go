@@ -36,6 +36,7 @@ type Broker struct {
 	autoCreate        bool
 	fetchMaxBytes     int32
 	fetchSessionSlots int
+	consumerGroups    bool // group.coordinator.rebalance.protocols has consumer
 
 	shards   []*Shard
 	cores    []*reactor.Core

@@ -64,6 +64,11 @@ func (k kafkaSettings) Shares(broker BrokerConfigs) ShareSettings {
 	}
 }
 
+// GroupProtocols implements TopicSettings.
+func (k kafkaSettings) GroupProtocols() []string {
+	return config.SplitList(k.static.Get("group.coordinator.rebalance.protocols"))
+}
+
 func migrationPolicy(text string) group.MigrationPolicy {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "upgrade":

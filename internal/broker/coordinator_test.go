@@ -374,3 +374,55 @@ func TestManyGroupsAreListed(t *testing.T) {
 		t.Errorf("%d groups are stable", len(groups))
 	}
 }
+
+// Where the settings leave KIP-848 out, clients are told, and fall back.
+func TestConsumerGroupsCanBeLeftOut(t *testing.T) {
+	w := startTestBroker(t, "", "group.coordinator.rebalance.protocols=classic").dial()
+	w.findCoordinator(0, "g")
+	beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	beat.Group, beat.MemberID = "g", "m"
+	if code := protocol.ErrorCode(w.ask(1, beat).(*kmsg.ConsumerGroupHeartbeatResponse).ErrorCode); code != protocol.UNSUPPORTED_VERSION {
+		t.Errorf("a heartbeat: %s", code)
+	}
+	describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+	describe.Groups = []string{"g"}
+	if code := protocol.ErrorCode(w.ask(1, describe).(*kmsg.ConsumerGroupDescribeResponse).Groups[0].ErrorCode); code != protocol.UNSUPPORTED_VERSION {
+		t.Errorf("described: %s", code)
+	}
+}
+
+// What a group sets for itself counts from its next heartbeat on, and what the
+// broker's settings allow bounds it.
+func TestGroupSettingsAreLive(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	w.createTopic("t", 1)
+	w.findCoordinator(0, "g")
+	beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	beat.Group, beat.MemberID, beat.RebalanceTimeoutMillis, beat.SubscribedTopicNames = "g", "m", 60_000, []string{"t"}
+	beat.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	first := w.ask(1, beat).(*kmsg.ConsumerGroupHeartbeatResponse)
+	if first.ErrorCode != 0 || first.HeartbeatIntervalMillis != 5000 {
+		t.Fatalf("error %d, heartbeat every %d ms", first.ErrorCode, first.HeartbeatIntervalMillis)
+	}
+	alter := func(value string) int16 {
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeGroupConfig, "g"
+		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		c.Name, c.Value = "consumer.heartbeat.interval.ms", &value
+		r.Configs = append(r.Configs, c)
+		req.Resources = append(req.Resources, r)
+		return w.ask(1, req).(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode
+	}
+	if code := alter("7000"); code != 0 {
+		t.Fatalf("setting consumer.heartbeat.interval.ms: error %d", code)
+	}
+	if code := alter("99000"); code == 0 {
+		t.Error("an interval over group.consumer.max.heartbeat.interval.ms is taken")
+	}
+	beat.MemberEpoch = first.MemberEpoch
+	if next := w.ask(1, beat).(*kmsg.ConsumerGroupHeartbeatResponse); next.ErrorCode != 0 || next.HeartbeatIntervalMillis != 7000 {
+		t.Errorf("error %d, heartbeat every %d ms", next.ErrorCode, next.HeartbeatIntervalMillis)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Brok
 	if abs, err := filepath.Abs(b.dir); err == nil {
 		b.logDir = abs
 	}
+	b.consumerGroups = slices.Contains(s.Topics.GroupProtocols(), "consumer")
 	b.state.Store(int32(StateStarting))
 	if err := b.open(helpers); err != nil {
 		b.release()

@@ -112,6 +112,9 @@ type TopicSettings interface {
 	// Quotas gives the windows that rates are measured over.
 	Quotas() QuotaSettings
 
+	// GroupProtocols are group.coordinator.rebalance.protocols.
+	GroupProtocols() []string
+
 	// Internal says how an internal topic is made.
 	Internal(topic string) InternalTopic
 	DescribeBrokers(all []metadata.ConfigEntry, q ConfigQuery) []kmsg.DescribeConfigsResponseResourceConfig

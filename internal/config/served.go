@@ -56,6 +56,7 @@ var served = []struct{ name, doc string }{
 	{"share.coordinator.cold.partition.snapshot.interval.ms", "How often the states of share-partitions that do not change are written anew, so that the log can be shortened."},
 	{"producer.id.expiration.ms", "How long a silent idempotent producer is remembered."},
 
+	{"group.coordinator.rebalance.protocols", "The protocols that groups may speak; without consumer, KIP-848's is refused. classic always is served."},
 	{"offsets.topic.num.partitions", "Partitions of __consumer_offsets, when it is made."},
 	{"offsets.topic.segment.bytes", "segment.bytes of __consumer_offsets, when it is made."},
 	{"offsets.retention.minutes", "How long the offsets of a group without members are kept, in minutes."},
