@@ -19,8 +19,9 @@ const (
 	QuotaIP       = "ip"
 )
 
-// maxClientQuotas is the most quotas that are kept, one for each entity and key. Every core's image has them.
-const maxClientQuotas = 100_000
+// maxClientQuotas is the most quotas that are kept, one for each entity and key. Every core's image has them, and who
+// describes them goes through all.
+const maxClientQuotas = 20_000
 
 // quotaNumber is what the values of a quota may be.
 type quotaNumber uint8
@@ -50,11 +51,9 @@ func (im *Image) ClientQuotas(f func(r *ClientQuotaRecord, sameEntity bool)) {
 
 func (im *Image) quotas() []keptRecord {
 	key := (*ClientQuotaRecord)(nil).Key()
-	from, _ := slices.BinarySearchFunc(im.kept, key, func(k keptRecord, key uint32) int { return int(k.key) - int(key) })
-	to := from
-	for to < len(im.kept) && im.kept[to].key == key {
-		to++
-	}
+	compare := func(k keptRecord, key uint32) int { return int(k.key) - int(key) }
+	from, _ := slices.BinarySearchFunc(im.kept, key, compare)
+	to, _ := slices.BinarySearchFunc(im.kept, key+1, compare)
 	return im.kept[from:to]
 }
 
