@@ -426,3 +426,50 @@ func TestGroupSettingsAreLive(t *testing.T) {
 		t.Errorf("error %d, heartbeat every %d ms", next.ErrorCode, next.HeartbeatIntervalMillis)
 	}
 }
+
+// Answers are encoded on the connection's core while the group's core goes on: the
+// race detector sees whether they share anything.
+func TestAnswersShareNothingWithTheirGroup(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2), "offsets.topic.num.partitions=2")
+	b.dial().createTopic("t", 1)
+	b.dial().findCoordinator(0, "g")
+	done := make(chan struct{}, 8)
+	for i := range 8 {
+		w := b.dial()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for n := range 100 {
+				group := fmt.Sprint("group-", (n+i)%2)
+				commit := commitRequest(group, "t", int64(n))
+				commit.Topics[0].Partitions[0].Metadata = kmsg.StringPtr(fmt.Sprint("note ", n))
+				fetch := kmsg.NewPtrOffsetFetchRequest()
+				g := kmsg.NewOffsetFetchRequestGroup()
+				g.Group = group
+				fetch.Groups = append(fetch.Groups, g)
+				beat := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+				beat.Group, beat.MemberID, beat.RebalanceTimeoutMillis = "new", fmt.Sprint("m", i), 60_000
+				beat.SubscribedTopicNames, beat.Topics = []string{"t"}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+				regex := "t|" + fmt.Sprint(n)
+				beat.SubscribedTopicRegex = &regex
+				describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+				describe.Groups = []string{"new"}
+				for _, r := range []struct {
+					version int16
+					req     kmsg.Request
+				}{{8, commit}, {8, fetch}, {1, beat}, {1, describe}} {
+					r.req.SetVersion(r.version)
+					w.send(r.req)
+				}
+				for range 4 {
+					if w.frame() == nil {
+						t.Error("the connection was closed")
+						return
+					}
+				}
+			}
+		}()
+	}
+	for range 8 {
+		<-done
+	}
+}

@@ -171,7 +171,8 @@ func (cg *classicGroup) typeOrNull() *string {
 	if cg.protocolType == "" {
 		return nil
 	}
-	return &cg.protocolType
+	kind := cg.protocolType // answers are encoded on other cores
+	return &kind
 }
 
 // endSyncing forgets who has not sent its SyncGroup.

@@ -304,7 +304,8 @@ func (c *Coordinator) describeConsumer(cg *consumerGroup, d *kmsg.ConsumerGroupD
 		member.MemberID, member.InstanceID, member.RackID, member.MemberEpoch = m.id, m.instance, m.rack, m.epoch
 		member.ClientID, member.ClientHost = m.clientID, m.clientHost
 		member.SubscribedTopics = m.topics
-		member.SubscribedTopicRegex = &m.regex
+		regex := m.regex // the answer is encoded on another core
+		member.SubscribedTopicRegex = &regex
 		// What it still has to give up, it has.
 		member.Assignment, member.TargetAssignment = c.described(merged(m.assigned, m.revoking)), c.described(cg.target[m.id])
 		member.MemberType = 1

@@ -304,7 +304,8 @@ func (c *Coordinator) finish(g *group, b *beat) {
 	c.keepSession(g, m)
 	resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 	resp.Version, resp.MemberEpoch, resp.HeartbeatIntervalMillis = b.version, m.epoch, c.consumerHeartbeatMillis(g.id)
-	resp.MemberID = &m.id
+	id := m.id // the answer is encoded on another core
+	resp.MemberID = &id
 	if b.full || !b.was.samePartitions(m.assigned) {
 		resp.Assignment = kmsgAssignment(m.assigned)
 	}

@@ -145,8 +145,13 @@ func (o *groupOffsets) fetch(topic string, partition int32, id protocol.UUID, st
 	if have == nil || id != (protocol.UUID{}) && have.topicID != (protocol.UUID{}) && have.topicID != id {
 		return noOffset(partition, protocol.NONE)
 	}
+	metadata := &noMetadata
+	if have.metadata != "" { // an answer is encoded on another core: it must not point into the table
+		text := have.metadata
+		metadata = &text
+	}
 	return kmsg.OffsetFetchResponseGroupTopicPartition{
-		Partition: partition, Offset: have.offset, LeaderEpoch: have.leaderEpoch, Metadata: &have.metadata}
+		Partition: partition, Offset: have.offset, LeaderEpoch: have.leaderEpoch, Metadata: metadata}
 }
 
 // fetchAll answers with every offset that the group has.
