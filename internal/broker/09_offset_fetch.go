@@ -28,5 +28,5 @@ func (s *Shard) serveOffsetFetch(c *call) {
 				resp.Groups[i] = r.(*kmsg.OffsetFetchResponse).Groups[j]
 			}
 		},
-		func() { c.reply(resp) })
+		func() { c.replyOfGroups(resp) })
 }

@@ -29,7 +29,7 @@ func (s *Shard) serveDescribeGroups(c *call) {
 				resp.Groups[i] = g
 			}
 		},
-		func() { c.reply(resp) })
+		func() { c.replyOfGroups(resp) })
 }
 
 // choose gives the strings at some places.

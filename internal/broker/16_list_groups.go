@@ -30,9 +30,6 @@ func (s *Shard) serveListGroups(c *call) {
 // a core that has all of them for as long as all groups take.
 const coordinatorsAtOnce = 4
 
-// largeList is from how many groups on a helper encodes the answer.
-const largeList = 1000
-
 // listing is a ListGroups under way.
 type listing struct {
 	shard   *Shard
@@ -59,11 +56,8 @@ func (l *listing) ask() {
 		case l.asked < len(l.answers):
 			l.ask()
 		case l.came == len(l.answers):
-			if mergeListed(l.resp, l.answers); len(l.resp.Groups) >= largeList {
-				l.call.replyFromHelper(l.resp)
-			} else {
-				l.call.reply(l.resp)
-			}
+			mergeListed(l.resp, l.answers)
+			l.call.replyOfGroups(l.resp)
 		}
 	})
 }

@@ -34,5 +34,5 @@ func (s *Shard) serveConsumerGroupDescribe(c *call) {
 				resp.Groups[i] = g
 			}
 		},
-		func() { c.reply(resp) })
+		func() { c.replyOfGroups(resp) })
 }

@@ -20,8 +20,53 @@ func (c *call) groupRequest(body kmsg.Request) group.Request {
 
 // askGroup has a group's coordinator answer the call.
 func (s *Shard) askGroup(c *call, id string) {
-	s.stepGroup(id, c.groupRequest(c.body), c.reply)
+	s.stepGroup(id, c.groupRequest(c.body), c.replyOfGroups)
 	c.forgetBody()
+}
+
+// largeAnswer is from how many members, partitions or groups on a helper encodes
+// an answer: about 100 us' worth.
+const largeAnswer = 500
+
+// replyOfGroups is reply for answers that grow with a group.
+func (c *call) replyOfGroups(resp kmsg.Response) {
+	if elementsOf(resp) >= largeAnswer {
+		c.replyFromHelper(resp)
+		return
+	}
+	c.reply(resp)
+}
+
+// elementsOf is how many members, partitions or groups an answer tells of.
+func elementsOf(resp kmsg.Response) (n int) {
+	switch r := resp.(type) {
+	case *kmsg.JoinGroupResponse:
+		n = len(r.Members)
+	case *kmsg.ListGroupsResponse:
+		n = len(r.Groups)
+	case *kmsg.DescribeGroupsResponse:
+		for i := range r.Groups {
+			n += 1 + 2*len(r.Groups[i].Members)
+		}
+	case *kmsg.ConsumerGroupDescribeResponse:
+		for i := range r.Groups {
+			n += 1 + 4*len(r.Groups[i].Members)
+		}
+	case *kmsg.OffsetCommitResponse:
+		for i := range r.Topics {
+			n += len(r.Topics[i].Partitions)
+		}
+	case *kmsg.OffsetFetchResponse:
+		for i := range r.Topics {
+			n += len(r.Topics[i].Partitions)
+		}
+		for i := range r.Groups {
+			for j := range r.Groups[i].Topics {
+				n += len(r.Groups[i].Topics[j].Partitions)
+			}
+		}
+	}
+	return n
 }
 
 // stepGroup has the coordinator of a group take a request, and calls done on this
