@@ -61,6 +61,7 @@ func (k kafkaSettings) Shares(broker BrokerConfigs) ShareSettings {
 			LockMillis:         int32(k.number(d, "group.share.record.lock.duration.ms")),
 		},
 		MaxSessions: int(k.number(d, "group.share.max.share.sessions")),
+		PruneMillis: k.number(d, "share.coordinator.state.topic.prune.interval.ms"),
 	}
 }
 

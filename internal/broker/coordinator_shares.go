@@ -12,6 +12,7 @@ type shareMachine struct {
 	states  *share.Coordinator
 	waiting map[uint64]func(share.Result)
 	token   uint64
+	pruneAt int64 // when the log is shortened next; 0: it has just been loaded
 }
 
 func newShareMachine(c *coordinated) machine {
@@ -36,9 +37,13 @@ func (m *shareMachine) step(r share.Request, answer func(share.Result)) {
 	m.states.Step(m.of.shard.coordinating.millis(), r)
 }
 
-func (m *shareMachine) ready(int64) machineReady {
+func (m *shareMachine) ready(now int64) machineReady {
 	r := m.states.Ready(answersATurn)
 	out := machineReady{deadlineMillis: r.DeadlineMillis, more: r.More}
+	if r.DeadlineMillis != 0 { // it serves
+		m.prune(now)
+		out.deadlineMillis = min(r.DeadlineMillis, m.pruneAt)
+	}
 	stamp := m.of.shard.core.Wall / 1e6
 	for _, b := range r.Batches {
 		records := make([]protocol.Record, len(b.Records))
@@ -53,6 +58,26 @@ func (m *shareMachine) ready(int64) machineReady {
 		answer(result)
 	}
 	return out
+}
+
+// prune deletes the records that no state needs any more: the log is not compacted.
+func (m *shareMachine) prune(now int64) {
+	every := m.of.shard.shares.settings().PruneMillis
+	due := m.pruneAt != 0 && now >= m.pruneAt
+	if m.pruneAt == 0 || due {
+		m.pruneAt = now + every
+	}
+	if !due || m.of.flying > 0 || m.states.Position() != m.of.offsets().LogEnd {
+		return
+	}
+	before := m.states.PruneBefore()
+	if before <= m.of.offsets().LogStart {
+		return
+	}
+	if _, code := m.of.hosted.log.DeleteRecords(before); code != protocol.NONE {
+		m.of.shard.broker.log.Warn("the log of share groups' states could not be shortened",
+			"partition", m.of.hosted.key.partition, "before", before, "error", code)
+	}
 }
 
 func (m *shareMachine) replay(r *loadedRecord) error {

@@ -145,6 +145,7 @@ type ShareSettings struct {
 	Coordinator share.Settings
 	Limits      share.Limits // unless the group has its own
 	MaxSessions int          // group.share.max.share.sessions; of each core
+	PruneMillis int64        // share.coordinator.state.topic.prune.interval.ms
 }
 
 // TransactionSettings are what transactions go by.

@@ -148,7 +148,7 @@ func TestShareGroupSurvivesKills(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewSource(seed))
 	b := harness.StartT(t, harness.Options{Set: []string{"share.coordinator.state.topic.num.partitions=3", "offsets.topic.num.partitions=3",
-		"share.coordinator.snapshot.update.records.per.snapshot=5"}})
+		"share.coordinator.snapshot.update.records.per.snapshot=5", "share.coordinator.state.topic.prune.interval.ms=100"}})
 	topic := topicName(t, "share-kill")
 	createTopic(t, b, topic, partitions)
 	s := &script{t: t, b: b, norm: newNormaliser(b.Addr)}

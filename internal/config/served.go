@@ -53,6 +53,7 @@ var served = []struct{ name, doc string }{
 	{"group.share.record.lock.duration.ms", "The default of groups' share.record.lock.duration.ms."},
 	{"group.share.max.share.sessions", "The most share sessions that are kept."},
 	{"share.coordinator.snapshot.update.records.per.snapshot", "How many updates of a share-partition's state there are between two snapshots of it."},
+	{"share.coordinator.state.topic.prune.interval.ms", "How often the front of __share_group_state that no state needs any more is deleted."},
 	{"share.coordinator.cold.partition.snapshot.interval.ms", "How often the states of share-partitions that do not change are written anew, so that the log can be shortened."},
 	{"producer.id.expiration.ms", "How long a silent idempotent producer is remembered."},
 

@@ -157,7 +157,7 @@ func (c *Coordinator) alterShareOffsets(r *Request, req *kmsg.AlterShareGroupOff
 		resp.Topics = append(resp.Topics, out)
 	}
 	next := *sg.states // what has a state keeps the old one, should this fail
-	next.InitializingTopics = added(next.InitializingTopics, taken(want, next.InitializedTopics))
+	next.InitializingTopics = added(next.InitializingTopics, taken(added(nil, want), next.InitializedTopics))
 	if len(want) == 0 || !c.writeShare(sg, shareEpochRecord(sg, sg.epoch+1, sg.recordedHash), shareStatesRecord(sg, &next)) {
 		c.sweepShare(sg)
 		c.respond(nil, r, resp)

@@ -156,6 +156,9 @@ func (c *Coordinator) Unload() {
 // coordinator is to be made anew and loaded.
 func (c *Coordinator) Unfinished() bool { return c.phase == failed }
 
+// Position is the offset of the next record: the log's end, when nothing is in flight.
+func (c *Coordinator) Position() int64 { return c.position }
+
 // PruneBefore is the offset that no state needs a record before.
 func (c *Coordinator) PruneBefore() int64 {
 	before := c.position
