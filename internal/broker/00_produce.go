@@ -9,7 +9,7 @@ import (
 // Produce (0), versions 3-13; 0-2 are advertised and refused, as in Apache
 // Kafka 4: librdkafka takes a higher minimum for a broker that is too old.
 //
-// No departures from Kafka but in what a transactional request waits for (produce_txn.go).
+// Departures from Kafka: a control batch is refused before its transaction is looked at (produce_txn.go).
 //
 // The request's core checks every batch (header, CRC, records), then hands it to
 // the core that owns the partition: a plain call, or one message there and one

@@ -10,7 +10,8 @@ import (
 // AddPartitionsToTxn (24), versions 0-5: clients use 0-3, for one transaction; 4 and 5 are for brokers that add or verify
 // partitions of several transactions (KIP-890), and for tools.
 //
-// No departures from Kafka.
+// Departures from Kafka: a topic without partitions is not named in the answer; a request of version 4 or 5 without
+// transactions is answered, Kafka forgets it.
 
 func (s *Shard) serveAddPartitionsToTxn(c *call) {
 	req := c.body.(*kmsg.AddPartitionsToTxnRequest)

@@ -8,7 +8,7 @@ import (
 
 // EndTxn (26), versions 0-5; from 5 on (transaction.version 2) the answer has the epoch of the next transaction.
 //
-// Departures from Kafka: the answer waits for the transaction's markers, up to settleMillis, so that the producer's
+// Departures from Kafka: the answer waits for the transaction's markers, up to 100 ms, so that the producer's
 // next transaction is not met with CONCURRENT_TRANSACTIONS.
 
 func (s *Shard) serveEndTxn(c *call) {

@@ -463,3 +463,21 @@ func TestTransactionOfManyPartitions(t *testing.T) {
 		}
 	}
 }
+
+// TestVerificationIsLive: transaction.partition.verification.enable is heeded as soon as it is changed.
+func TestVerificationIsLive(t *testing.T) {
+	b := startTestBroker(t, "", setCores(2), "node.id=1")
+	w := b.dial()
+	w.createTopic("t", 4)
+	c := b.txnClient("tx", 0)
+	off := "false"
+	for partition, step := range []struct {
+		value *string
+		want  protocol.ErrorCode
+	}{{nil, protocol.TRANSACTION_ABORTABLE}, {&off, protocol.NONE}, {nil, protocol.TRANSACTION_ABORTABLE}} {
+		w.alterOne(kmsg.ConfigResourceTypeBroker, "1", "transaction.partition.verification.enable", step.value)
+		if code := c.tryProduce("t", int32(partition), "not added"); code != step.want {
+			t.Errorf("step %d: %v, want %v", partition, code, step.want)
+		}
+	}
+}
