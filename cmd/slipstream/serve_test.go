@@ -80,7 +80,7 @@ func TestNotWritable(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	dir := t.TempDir()
 	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "server.properties")
-	text := "log.dirs = " + data + "\nnum.partitions = 3\nslipstream.cores = 3\nnode.id = 7\nlog.cleaner.threads = 2\n"
+	text := "log.dirs = " + data + "\nnum.partitions = 3\nslipstream.cores = 3\nnode.id = 7\nnum.network.threads = 2\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +90,8 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("the screen does not say %q:\n%s", want, b.screen)
 		}
 	}
-	if !strings.Contains(b.screen, "change nothing here") || !strings.Contains(b.screen, "log.cleaner.threads") {
-		t.Errorf("log.cleaner.threads draws no warning:\n%s", b.screen)
+	if !strings.Contains(b.screen, "change nothing here") || !strings.Contains(b.screen, "num.network.threads") {
+		t.Errorf("num.network.threads draws no warning:\n%s", b.screen)
 	}
 	if r := slipstream(t, "topic", "create", "five", "--bootstrap", b.address); r.out != "created five with 5 partitions\n" {
 		t.Errorf("num.partitions from --set: %+v", r)
