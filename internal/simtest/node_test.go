@@ -40,6 +40,8 @@ type logged struct {
 	lines    []string
 	errors   []string
 	expected string // in errors that are no failure
+
+	compacted int // logs
 }
 
 func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
@@ -52,6 +54,9 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 		fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
 		return true
 	})
+	if r.Message == "a log was compacted" {
+		l.compacted++
+	}
 	l.lines = append(l.lines, r.Level.String()+" "+b.String())
 	if r.Level >= slog.LevelError && (l.expected == "" || !strings.Contains(b.String(), l.expected)) {
 		l.errors = append(l.errors, b.String())

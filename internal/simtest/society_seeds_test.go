@@ -29,6 +29,9 @@ func newSociety(t *testing.T, seed uint64) *run {
 			fmt.Sprint("group.consumer.assignment.interval.ms=", r.rand.IntN(2)*r.rand.IntN(200)),
 		},
 	}
+	// The coordinators' logs are compacted all the time, and the others are written out soon enough for that to find something.
+	r.node.sets = append(r.node.sets, "log.cleaner.backoff.ms=2", "log.cleaner.min.cleanable.ratio=0.01",
+		fmt.Sprint("slipstream.writeback.horizon.ms=", 10+r.rand.IntN(100)))
 	if durable {
 		r.node.sets = append(r.node.sets, "log.flush.interval.messages=1")
 	}
@@ -260,7 +263,7 @@ func TestSocietySeeds(t *testing.T) {
 	events, crashes := map[string]int{}, map[string]int{}
 	var simulated int64
 	var outcomes [3]int
-	noises, recalled := map[string]int{}, 0
+	noises, recalled, compacted := map[string]int{}, 0, 0
 	for seed := first; seed < first+n; seed++ {
 		_, r := oneSociety(t, seed)
 		total.worked += r.worked
@@ -278,6 +281,7 @@ func TestSocietySeeds(t *testing.T) {
 			noises[what] += n
 		}
 		recalled += r.recalled
+		compacted += r.node.log.compacted
 		simulated += r.now()
 		for _, c := range r.crews {
 			for what, n := range c.events {
@@ -292,10 +296,13 @@ func TestSocietySeeds(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds, %.1f s simulated: %d records worked on, %d commits, %d refused; %v; ends %v", n, float64(simulated)/1e9, total.worked, total.commits, total.zombies, events, crashes)
-	t.Logf("administration: %v; %d states compared across a kill", noises, recalled)
+	t.Logf("administration: %v; %d states compared across a kill; %d compactions of coordinators' logs", noises, recalled, compacted)
 	t.Logf("transactions: %d committed, %d aborted, %d unknown; %d producers fenced; %d records read back", outcomes[0], outcomes[1], outcomes[2], total.fences, total.audited)
 	if total.worked == 0 || total.commits == 0 {
 		t.Error("nothing was done")
+	}
+	if n > 10 && compacted < int(n)/4 {
+		t.Errorf("only %d compactions in %d seeds", compacted, n)
 	}
 }
 
