@@ -292,7 +292,7 @@ func TestMegabyteMembers(t *testing.T) {
 		}
 		t.Logf("%s: %v", shape, u)
 	}
-	in.finish(50)
+	in.finish(20)
 	requireMemory(t, b, 960<<20)
 }
 

@@ -101,6 +101,7 @@ func TestKcatGroups(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for a session to end; not with -short")
 	}
+	t.Parallel()
 	b := harness.StartT(t, harness.Options{Set: groupSettings})
 	for _, strategy := range []string{"range", "cooperative-sticky"} {
 		t.Run(strategy, func(t *testing.T) {

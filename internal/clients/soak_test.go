@@ -51,6 +51,7 @@ func TestSoak(t *testing.T) {
 		t.Skip("takes half a minute; not with -short")
 	}
 	harness.OwnBroker(t)
+	t.Parallel()
 	length := 20 * time.Second
 	if minutes, err := strconv.ParseFloat(os.Getenv("SOAK_MINUTES"), 64); err == nil {
 		length = time.Duration(minutes * float64(time.Minute))

@@ -181,6 +181,7 @@ func TestStreamsWordCount(t *testing.T) {
 		t.Skip("takes half a minute; not with -short")
 	}
 	harness.OwnBroker(t)
+	t.Parallel()
 	b := harness.StartT(t, harness.Options{Set: []string{"group.initial.rebalance.delay.ms=0"}})
 	in, out := topicName(t, "lines"), topicName(t, "counts")
 	createTopic(t, b, in, 3)

@@ -39,6 +39,7 @@ func TestKgoSuite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute; not with -short")
 	}
+	t.Parallel() // it sleeps for most of the time, as the other tests do that say so
 	runSuite(t, suite, 1, 8*time.Minute, "KGO_TEST_RECORDS="+orElse(os.Getenv("KGO_TEST_RECORDS"), "15000"))
 }
 
