@@ -125,7 +125,9 @@ func TestGroupsAsJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	consumeSome(t, b.address, "new", 3, kgo.WithContext(context.WithValue(context.Background(), "opt_in_kafka_next_gen_balancer_beta", true)))
+	//lint:ignore SA1029 the client looks for this very key
+	newProtocol := context.WithValue(context.Background(), "opt_in_kafka_next_gen_balancer_beta", true)
+	consumeSome(t, b.address, "new", 3, kgo.WithContext(newProtocol))
 	ask := func(into any, args ...string) {
 		t.Helper()
 		r := slipstream(t, append([]string{"group", "--json", "--bootstrap", b.address}, args...)...)

@@ -18,7 +18,8 @@ import (
 
 // kipContext makes a kgo client speak KIP-848's protocol.
 func kipContext() context.Context {
-	return context.WithValue(context.Background(), "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // the client looks for this very key
+	//lint:ignore SA1029 the client looks for this very key
+	return context.WithValue(context.Background(), "opt_in_kafka_next_gen_balancer_beta", true)
 }
 
 // readGroup reads n records of a topic as a member of a group and commits them.
