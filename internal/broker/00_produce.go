@@ -9,7 +9,8 @@ import (
 // Produce (0), versions 3-13; 0-2 are advertised and refused, as in Apache
 // Kafka 4: librdkafka takes a higher minimum for a broker that is too old.
 //
-// Departures from Kafka: a control batch is refused before its transaction is looked at (produce_txn.go).
+// Departures from Kafka: a control batch is refused before its transaction is looked at (produce_txn.go); a batch over
+// max.message.bytes is refused even where the topic's own compression.type would make it smaller; codecs' levels are their own.
 //
 // The request's core checks every batch (header, CRC, records), then hands it to
 // the core that owns the partition: a plain call, or one message there and one
