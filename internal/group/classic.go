@@ -41,6 +41,7 @@ type classicGroup struct {
 	protocol        *string
 	leader          string // a member id; "": none
 	recorded        bool   // the log has a record of it
+	unsettled       bool   // it was loaded as a downgrade has left it (groupEnd)
 
 	members  classicMembers
 	static   map[string]*classicMember // by instance id

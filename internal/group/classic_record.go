@@ -11,7 +11,7 @@ func (c *Coordinator) wakeClassic(g *group) {
 			c.timers.arm(&m.session, c.now+int64(m.sessionMillis))
 		}
 	}
-	if cg.members.count() > int(c.settings.MaxSize) && cg.state == classicStable {
+	if (cg.members.count() > int(c.settings.MaxSize) || cg.unsettled) && cg.state == classicStable {
 		c.prepareRebalance(g)
 	}
 }

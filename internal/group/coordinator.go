@@ -106,6 +106,7 @@ type Coordinator struct {
 
 	groups   map[string]*group
 	sorted   []*group // by id
+	ending   groupEnd // while loading
 	position int64    // the place in the log of the next record: orders offsets against each other
 	txns     transactions
 	shares   shareGroups

@@ -45,7 +45,8 @@
 // eldest member leads after a leader; `uniform` gives the odd partitions to whoever
 // has them already; regular expressions are bounded (limits.go); ids that were given
 // out and not used are bounded; so is what members' protocols and subscriptions may
-// take ([Memory]: one more is told GROUP_MAX_SIZE_REACHED). Reasons (KIP-800) are read and not kept.
+// take ([Memory]: one more is told GROUP_MAX_SIZE_REACHED); a group that was downgraded
+// because a member left, and not rebalanced before a restart, is rebalanced then. Reasons (KIP-800) are read and not kept.
 //
 // Sources: the schemas in Apache Kafka 4.3's kafka-group-coordinator and
 // kafka-clients jars, KIP-848 and the other KIPs named where they are served, and

@@ -17,6 +17,7 @@ type Group struct {
 	members   map[string]*membership
 	offsets   map[Partition]*progress
 	causes    int
+	restarts  bool
 	highest   int32 // epoch that anyone was told
 }
 
@@ -93,6 +94,7 @@ func (g *Group) Latest() int32 { return g.latest }
 // partitions, and no others. In one epoch a partition is one member's, and no member
 // is given what another one, whose session goes on, has not given up.
 func (g *Group) Given(now int64, member string, epoch int32, partitions []Partition) error {
+	g.beginAnew(now, member, epoch)
 	m := g.member(member)
 	m.epoch, m.has = max(m.epoch, epoch), slices.Clone(partitions)
 	g.latest, g.highest = max(g.latest, epoch), max(g.highest, epoch)
@@ -116,6 +118,25 @@ func (g *Group) Given(now int64, member string, epoch int32, partitions []Partit
 		}
 	}
 	return nil
+}
+
+// MayRestart: members of both protocols come and go. When the group has no member its
+// epochs may start over, for who joins with the other protocol makes it anew.
+func (g *Group) MayRestart() { g.restarts = true }
+
+// beginAnew forgets the epochs of a group that may have been made anew.
+func (g *Group) beginAnew(now int64, member string, epoch int32) {
+	if !g.restarts || epoch > g.latest {
+		return
+	}
+	for name, other := range g.members { // whether there is any: the order does not show
+		if name != member && other.until > now {
+			return
+		}
+	}
+	clear(g.given)
+	clear(g.processed)
+	g.latest = 0
 }
 
 func (g *Group) names() []string {
@@ -142,6 +163,10 @@ func (g *Group) Gone(member string) { delete(g.members, member) }
 // another, in the epoch that it was told last.
 func (g *Group) Processed(member string, epoch int32, p Partition, from, to int64) error {
 	t := turn{p, epoch}
+	if g.restarts && g.given[t] != member {
+		g.progress(p).covered.Add(from, to) // it was given it before the group was made anew
+		return nil
+	}
 	if other, ok := g.processed[t]; ok && other != member {
 		return fmt.Errorf("group %s: in epoch %d %s-%d was processed by %s and by %s", g.name, epoch, p.Topic, p.Number, other, member)
 	}

@@ -134,6 +134,9 @@ func (c *classic) refused(what string, code int16) {
 
 func (c *classic) join() {
 	m, sent, floor := c.m, c.m.now(), c.m.crew.group.Latest()
+	if m.crew.kind == crewMixed {
+		floor = 0 // in a consumer group who has to give something up first is behind
+	}
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.MemberID, req.InstanceID = m.crew.name, m.memberID, m.instance
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis, req.ProtocolType = int32(m.crew.session/1e6), int32(m.crew.rebalance/1e6), "consumer"
@@ -291,6 +294,9 @@ func (c *classic) assign() ([]kmsg.SyncGroupRequestGroupAssignment, error) {
 		} else if !c.m.crew.mayVanish(name) {
 			return nil, nil
 		}
+	}
+	if len(c.roster) == 0 {
+		return []kmsg.SyncGroupRequestGroupAssignment{}, nil // in a consumer group the broker assigns
 	}
 	members := make([]assignee, len(c.roster))
 	for i, r := range c.roster {

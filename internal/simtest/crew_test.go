@@ -3,6 +3,7 @@ package simtest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"slipstream/internal/guarantees"
 )
@@ -32,6 +33,7 @@ const (
 	crewEager crewKind = iota
 	crewCooperative
 	crewConsumer // KIP-848
+	crewMixed    // members of both protocols: the group is upgraded and downgraded while it lives
 	crewKinds
 )
 
@@ -41,7 +43,10 @@ func (r *run) newCrew(name string, kind crewKind, topics ...string) *crew {
 		session: sessionNanos, rebalance: sessionNanos/2 + r.rand.Int64N(3*sessionNanos/2), heartbeat: sessionNanos / 5, size: 1 + r.rand.IntN(4),
 	}
 	c.protocols = [][]string{{"range"}, {"sticky"}}[r.rand.IntN(2)]
-	if kind == crewCooperative {
+	if kind == crewMixed {
+		c.group.MayRestart()
+	}
+	if kind == crewCooperative || kind == crewMixed && r.rand.IntN(2) == 0 {
 		c.protocols = []string{"cooperative-sticky"}
 	}
 	return c
@@ -142,16 +147,20 @@ func (c *crew) hire() {
 	}
 	m.coord = link{run: c.run, kind: lookForGroup, key: c.name}
 	m.data = link{run: c.run, kind: lookForNothing}
-	switch c.kind {
-	case crewConsumer:
+	switch kind := c.kind; {
+	case kind == crewConsumer, kind == crewMixed && c.run.rand.IntN(2) == 0:
 		r := &reconciling{m: m}
+		if c.run.rand.IntN(4) == 0 {
+			pattern := strings.Join(c.topics, "|")
+			r.pattern = &pattern
+		}
 		if assignor := c.run.rand.IntN(3); assignor > 0 {
 			r.assignor = &[]string{"uniform", "range"}[assignor-1]
 		}
 		m.memberID = fmt.Sprintf("%s-%d", m.name, c.born)
 		m.speaks = r
 	default:
-		m.speaks = &classic{m: m, cooperative: c.kind == crewCooperative, generation: -1}
+		m.speaks = &classic{m: m, cooperative: c.protocols[0] == "cooperative-sticky", generation: -1}
 	}
 	if m.work = worker(&committer{m: m}); c.pipeline {
 		m.work = newPipeline(m)

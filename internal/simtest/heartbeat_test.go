@@ -14,6 +14,7 @@ import (
 type reconciling struct {
 	m        *member
 	assignor *string
+	pattern  *string // what it subscribes to, in place of names
 	joined   bool
 	full     bool // the next heartbeat says everything
 	beating  bool
@@ -60,6 +61,9 @@ func (c *reconciling) beat() {
 	has := m.has()
 	if joining || c.full {
 		req.RebalanceTimeoutMillis, req.SubscribedTopicNames, req.ServerAssignor = int32(m.crew.rebalance/1e6), m.topics, c.assignor
+		if c.pattern != nil {
+			req.SubscribedTopicNames, req.SubscribedTopicRegex = []string{}, c.pattern
+		}
 	}
 	if joining || c.full || !slices.Equal(has, c.told) {
 		topics, ok := c.owned(has)
@@ -70,7 +74,8 @@ func (c *reconciling) beat() {
 	}
 	if joining {
 		req.MemberEpoch = 0
-	} else {
+	}
+	if !joining || m.crew.kind == crewMixed {
 		floor = 0 // who has to give something up first is behind
 	}
 	c.beating = true
@@ -114,6 +119,13 @@ func (c *reconciling) heard(r *kmsg.ConsumerGroupHeartbeatResponse, sent int64, 
 		return nil
 	case codeUnreleasedInstance:
 		m.crew.group.Cause()
+		return nil
+	case codeGroupIDNotFound, codeInconsistentProtocol:
+		if m.crew.kind != crewMixed {
+			return fmt.Errorf("error %d", r.ErrorCode)
+		}
+		m.cutOff() // a classic group in the middle of a rebalance, or no group any more
+		c.joined, c.epoch, c.trimming, c.next, c.told = false, 0, false, nil, nil
 		return nil
 	default:
 		c.full = true
@@ -175,7 +187,8 @@ func (c *reconciling) leave() bool {
 	}
 	m.coord.call(req, 1, func(resp kmsg.Response) {
 		r := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
-		if r.ErrorCode != codeNone && r.ErrorCode != codeUnknownMember && !m.coord.astray(r.ErrorCode) {
+		made := m.crew.kind == crewMixed && r.ErrorCode == codeGroupIDNotFound // anew, with the other protocol
+		if r.ErrorCode != codeNone && r.ErrorCode != codeUnknownMember && !made && !m.coord.astray(r.ErrorCode) {
 			m.fail("leaving: error %d", r.ErrorCode)
 		}
 		m.speaks = nil

@@ -12,6 +12,7 @@ const (
 	codeCoordinatorNotAvail   = 15
 	codeNotCoordinator        = 16
 	codeNotEnoughReplicas     = 19
+	codeInconsistentProtocol  = 23
 	codeIllegalGeneration     = 22
 	codeUnknownMember         = 25
 	codeRebalanceInProgress   = 27

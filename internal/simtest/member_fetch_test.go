@@ -204,7 +204,7 @@ func (w *committer) commit() {
 		return
 	}
 	version := int16(7 + m.crew.run.rand.IntN(3))
-	if m.crew.kind == crewConsumer {
+	if _, ok := m.speaks.(*reconciling); ok {
 		version = 9
 	}
 	w.asked = true

@@ -215,7 +215,7 @@ func (m *member) findPositions() {
 	req.Group, req.RequireStable = m.crew.name, true
 	g := kmsg.NewOffsetFetchRequestGroup()
 	g.Group = m.crew.name
-	if m.crew.kind == crewConsumer {
+	if _, ok := m.speaks.(*reconciling); ok {
 		g.MemberID, g.MemberEpoch = &m.memberID, m.epoch
 	}
 	for _, s := range asked {

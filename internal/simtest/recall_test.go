@@ -26,6 +26,9 @@ func (r *run) newRecall() *recall {
 	c := &recall{run: r, link: link{run: r, kind: lookForNothing}, told: map[string]string{}}
 	for _, one := range r.crews {
 		c.asks = append(c.asks, func() { c.offsets(one) })
+		if one.kind == crewMixed {
+			continue // which kind of group it is at the moment is not known
+		}
 		if one.kind == crewConsumer {
 			c.asks = append(c.asks, func() { c.consumerGroup(one.name) })
 		} else {
@@ -195,11 +198,11 @@ func (r *run) remembered() error {
 	return nil
 }
 
-// movedOn: a consumer group's epoch is higher, because a member's session has ended
-// meanwhile.
+// movedOn: a consumer group is at a higher epoch, because a member's session has
+// ended meanwhile, or has the assignment that was due, and is not behind in either.
 func movedOn(was, is string) bool {
-	var before, after int32
-	n, _ := fmt.Sscan(was, &before)
-	m, _ := fmt.Sscan(is, &after)
-	return n == 1 && m == 1 && after > before
+	var before, after [2]int32
+	n, _ := fmt.Sscan(was, &before[0], &before[1])
+	m, _ := fmt.Sscan(is, &after[0], &after[1])
+	return n == 2 && m == 2 && after != before && after[0] >= before[0] && after[1] >= before[1]
 }

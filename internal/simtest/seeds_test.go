@@ -183,6 +183,7 @@ func (r *run) ended(how string, loses bool, end func() error) error {
 		return fmt.Errorf("%s: %w", how, err)
 	}
 	r.crashes[how]++
+	r.tell("machine", "%s", how)
 	r.crashed()
 	return r.restart(loses)
 }
