@@ -242,3 +242,51 @@ func scriptDescribeClientQuotas(s *script) {
 		}
 	}
 }
+
+// scriptMutationQuota has a client use up its controller_mutation_rate: 5 partitions a second, 55 at once. What the
+// answers say of the delay is not compared: that is internal/quota's own comparison.
+func scriptMutationQuota(s *script) {
+	s.quotas("a quota", 1, alterQuotas(alterQuota(entityOf("client-id"), quotaOp{key: mutationRate, value: 0.01})))
+	s.awaitQuotas(describeQuotas(true, "client-id"))
+	time.Sleep(500 * time.Millisecond) // Apache's controller takes it in by itself
+	create := func(v int16, validateOnly bool, name string, partitions int32) kmsg.Request {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.TimeoutMillis, req.ValidateOnly = 10_000, validateOnly
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		req.Topics = append(req.Topics, t)
+		return req
+	}
+	ask := func(name string, v int16, req kmsg.Request) { // on a connection of its own: the last one's is muted
+		s.t.Helper()
+		s.dial()
+		s.ask(name, v, req)
+	}
+	// 0.11 tokens at the most: each change overdraws them for minutes.
+	ask("create: the first overdraws", 6, create(6, false, "mutated-a", 2))
+	ask("create: refused", 6, create(6, false, "mutated-b", 1))
+	ask("create: an old client", 5, create(5, false, "mutated-c", 1))
+	ask("create: what would fail anyway", 6, create(6, false, "mutated-a", 1))
+	ask("create: validate only", 6, create(6, true, "mutated-d", 1))
+	for v := int16(4); v <= 5; v++ {
+		del := kmsg.NewPtrDeleteTopicsRequest()
+		del.TimeoutMillis, del.TopicNames = 10_000, []string{"mutated-c"}
+		if v == 5 {
+			del.TopicNames = []string{"mutated-a"}
+		}
+		ask("delete", v, del)
+	}
+	for v := int16(2); v <= 3; v++ {
+		more := kmsg.NewPtrCreatePartitionsRequest()
+		more.TimeoutMillis = 10_000
+		t := kmsg.NewCreatePartitionsRequestTopic()
+		t.Topic, t.Count = "mutated-a", int32(v)+1
+		more.Topics = append(more.Topics, t)
+		ask("more partitions", v, more)
+		more.ValidateOnly = true
+		t.Count++
+		ask("more partitions: validate only", v, more)
+	}
+	s.dial()
+	s.quotas("without the quota", 1, alterQuotas(alterQuota(entityOf("client-id"), quotaOp{key: mutationRate, remove: true})))
+}

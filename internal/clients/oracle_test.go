@@ -103,6 +103,7 @@ func oracleScripts() map[string]func(*script) {
 		"44-incremental-alter-configs": scriptIncrementalAlterConfigs,
 		"48-describe-client-quotas":    scriptDescribeClientQuotas,
 		"49-alter-client-quotas":       scriptAlterClientQuotas,
+		"49-mutation-quota":            scriptMutationQuota,
 		"60-describe-cluster":          scriptDescribeCluster,
 		"75-describe-topic-partitions": scriptDescribeTopicPartitions,
 		"76-share-group-heartbeat":     scriptShareGroupHeartbeat,
