@@ -659,8 +659,11 @@ func TestVerification(t *testing.T) {
 		t.Error("a verification is kept for good")
 	}
 	r.store.SetVerification(false)
-	if verify(4, 0, true, protocol.NONE) != 0 {
+	if verify(4, 0, false, protocol.NONE) != 0 {
 		t.Error("verified, though that is off")
+	}
+	if verify(4, 0, true, protocol.NONE) == 0 {
+		t.Error("a partition that has to be added to the transaction is not verified")
 	}
 	send(0, spec{producer: 9, epoch: 4}, protocol.NONE)
 }

@@ -275,7 +275,7 @@ func (c *txnCopier) run() {
 func (c *txnCopier) session() (again bool, err error) {
 	s, err := kgo.NewGroupTransactSession(c.k.options(kgo.TransactionalID(c.k.topic+"-copier"), kgo.TransactionTimeout(20*time.Second),
 		kgo.ConsumerGroup(c.k.topic+"-copiers"), kgo.ConsumeTopics(c.k.input), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(), kgo.DefaultProduceTopic(c.k.topic), kgo.InstanceID("copier"), kgo.SessionTimeout(10*time.Second),
+		kgo.DefaultProduceTopic(c.k.topic), kgo.InstanceID("copier"), kgo.SessionTimeout(10*time.Second),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return true, err
