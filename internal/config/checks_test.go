@@ -119,7 +119,6 @@ var departures = map[string]string{
 	"min.insync.replicas=2":               "the controller says this, which knows that the feature is on",
 	"log.local.retention.ms=100000000000": "tiered storage is not served",
 	"num.partitions=3":                    "tested below, as the order of several names is that of a Java set",
-	"max.connections.per.ip.overrides=x":  "not served",
 	"metric.reporters=x":                  "not served",
 }
 
