@@ -47,7 +47,7 @@ func (s *Shard) serveShareFetch(c *call) {
 			return
 		}
 		op.every = r.epoch == share.InitialEpoch
-		fetches := r.epoch != share.FinalEpoch && !req.IsRenewAck
+		fetches := r.epoch != share.FinalEpoch && !req.IsRenewAck && op.maxRecords > 0 && op.maxBytes > 0
 		op.fetchAll(req, r.partitions, fetches)
 		op.assign()
 		if r.epoch == share.FinalEpoch {
@@ -331,7 +331,7 @@ func (p *sharePart) ackText() string {
 	switch {
 	case p.ackCode == protocol.INVALID_RECORD_STATE:
 		return "The record cannot be acknowledged. The record is not in the acquired state."
-	case p.ackCode != protocol.INVALID_REQUEST || p.malformed:
+	case p.ackCode != protocol.INVALID_REQUEST || p.malformed || len(p.batches) == 0:
 	case p.batches[len(p.batches)-1].First >= p.end:
 		return "Batch record not found. The first offset in request is past acquired records."
 	default:

@@ -107,6 +107,7 @@ func (s *Shard) EndTurn(*reactor.Core) {
 		}
 	}
 	s.coordinating.waitForTurn()
+	s.shares.waitForTurn()
 	s.wokenVisits.sendHome()
 	s.unsent.resend()
 	s.unansweredProduce.retry(s)

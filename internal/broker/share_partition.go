@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +49,7 @@ type sharePartition struct {
 	acks  map[uint64]func(protocol.ErrorCode)
 
 	waiters   shareWaiters // fetches that wait for records
+	queued    bool         // they are looked at when the turn ends
 	logWaiter storage.Waiter
 }
 
@@ -60,6 +63,7 @@ type sharing struct {
 	fetching   shareFetchList
 	unanswered shareFetchQueue
 	woken      []wokenShare
+	waking     bool                   // a message to this core is under way, so that there is a next turn
 	opened     map[*reactor.Conn]bool // connections of this core that have begun sessions
 }
 
@@ -214,10 +218,17 @@ func (g *sharing) forget(key sharePartitionKey) {
 
 // forgetTopic drops the share-partitions of a topic that is gone.
 func (g *sharing) forgetTopic(id protocol.UUID) {
-	for key, sp := range g.partitions { // each on its own: the order does not show
+	var gone []*sharePartition
+	for key, sp := range g.partitions {
 		if key.of.topic == id {
-			sp.drop(protocol.UNKNOWN_TOPIC_ID)
+			gone = append(gone, sp)
 		}
+	}
+	slices.SortFunc(gone, func(a, b *sharePartition) int {
+		return cmp.Or(cmp.Compare(a.key.of.partition, b.key.of.partition), cmp.Compare(a.key.group, b.key.group))
+	})
+	for _, sp := range gone {
+		sp.drop(protocol.UNKNOWN_TOPIC_ID)
 	}
 }
 
@@ -333,24 +344,44 @@ func (sp *sharePartition) visibleEnd() int64 {
 	return o.HighWatermark
 }
 
-// notify wakes one of those who wait, if there is something to be had. Who has been
-// woken asks again, and wakes the next if there is more.
-func (sp *sharePartition) notify() {
-	if sp.waiters.head == nil {
-		return
-	}
+// available says whether there is something that might be acquired.
+func (sp *sharePartition) available() bool {
 	next, ok := sp.machine.NextFetchOffset()
-	if ok && next < sp.visibleEnd() {
-		sp.waiters.head.part.visit.wake()
-		return
+	return ok && next < sp.visibleEnd()
+}
+
+// notify sees to it that one of those who wait is woken, when the turn ends, if there is
+// something to be had. Who has been woken asks again, and what it leaves wakes the next.
+func (sp *sharePartition) notify() {
+	switch {
+	case sp.waiters.head == nil || sp.queued:
+	case sp.available():
+		sp.queued = true
+		sp.shard.shares.wokenLater(sp, nil)
+	default:
+		sp.hosted.log.Wait(&sp.logWaiter)
 	}
-	sp.hosted.log.Wait(&sp.logWaiter)
+}
+
+// wakeFirst wakes who has waited longest, if there still is something.
+func (sp *sharePartition) wakeFirst() {
+	sp.queued = false
+	switch {
+	case sp.gone || sp.waiters.head == nil:
+	case sp.available():
+		sp.waiters.head.part.visit.wake()
+	default:
+		sp.hosted.log.Wait(&sp.logWaiter)
+	}
 }
 
 // Woken implements storage.WaiterOwner: the log has grown, or is gone. It is being
 // walked: who waits is looked at when that is over.
 func (sp *sharePartition) Woken(*storage.Waiter) {
-	sp.shard.shares.wokenLater(sp, nil)
+	if !sp.queued {
+		sp.queued = true
+		sp.shard.shares.wokenLater(sp, nil)
+	}
 }
 
 // wokenLater has those woken at the end of the turn for whom there is something.
@@ -365,19 +396,32 @@ type wokenShare struct {
 }
 
 // endTurn wakes whom the turn's writes are for, and tries again what found no memory. It
-// reports whether it woke anybody.
+// reports whether it woke anybody: what follows from that is for its next call.
 func (g *sharing) endTurn() bool {
-	woke := len(g.woken) > 0
-	for i := 0; i < len(g.woken); i++ {
-		w := g.woken[i]
-		g.woken[i] = wokenShare{}
-		if w.visit != nil {
+	n := len(g.woken)
+	for i := range n {
+		if w := g.woken[i]; w.visit != nil {
 			w.visit.wake()
-		} else if !w.sp.gone {
-			w.sp.notify()
+		} else {
+			w.sp.wakeFirst()
 		}
 	}
-	g.woken = g.woken[:0]
+	left := copy(g.woken, g.woken[n:])
+	clear(g.woken[left:])
+	g.woken = g.woken[:left]
 	g.unanswered.retry()
-	return woke
+	return n > 0
+}
+
+// waitForTurn sees to it that who is still to be woken is, in a next turn.
+func (g *sharing) waitForTurn() {
+	if len(g.woken) > 0 && !g.waking {
+		g.waking = true
+		g.shard.core.Send(g.shard.core, g)
+	}
+}
+
+// Deliver implements reactor.Message: the next turn has come.
+func (g *sharing) Deliver(*reactor.Core) {
+	g.waking = false
 }

@@ -388,9 +388,12 @@ func (v *shareVisit) unpark() {
 	}
 	v.back = nil
 	for _, p := range v.parts {
-		if p.waitsAt != nil {
-			p.waitsAt.waiters.remove(p.waiter)
+		if sp := p.waitsAt; sp != nil {
+			sp.waiters.remove(p.waiter)
 			p.waitsAt, p.waiter = nil, nil
+			if !sp.gone {
+				sp.notify() // whatever this one does, who waits behind it is not forgotten
+			}
 		}
 		if p.lookup != nil {
 			p.lookup.Wait(nil)
