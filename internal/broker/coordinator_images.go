@@ -15,7 +15,6 @@ import (
 type topicChanges struct {
 	created, grown []string
 	removed        []group.Topic
-	version        int64 // of the image: grows with every change
 }
 
 func (m *topicChanges) add(name string) { m.created = append(m.created, name) }
@@ -40,7 +39,6 @@ func (g *coordinating) tellTopics() {
 	if len(m.created)+len(m.grown)+len(m.removed) == 0 {
 		return
 	}
-	m.version++
 	now := g.millis()
 	for _, c := range g.all {
 		if c.state == coordinatorServing {
@@ -48,7 +46,7 @@ func (g *coordinating) tellTopics() {
 			c.mark()
 		}
 	}
-	*m = topicChanges{version: m.version}
+	*m = topicChanges{}
 }
 
 // clusterTopics is the core's image as group.Topics.
@@ -81,5 +79,6 @@ func (t clusterTopics) NamesAfter(dst []string, after string, n int) []string {
 	return dst
 }
 
-// Version implements group.Topics.
-func (t clusterTopics) Version() int64 { return t.shard.coordinating.changes.version }
+// Version implements group.Topics. It is Kafka's, the offset in the metadata log:
+// records keep it, so that it must go on where it was after a restart.
+func (t clusterTopics) Version() int64 { return t.shard.metadataOffset }

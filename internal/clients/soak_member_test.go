@@ -66,6 +66,8 @@ type soakMember struct {
 	has     []guarantees.Partition
 	epoch   int32                          // of the last assignment
 	pending map[guarantees.Partition]int64 // offsets to be committed
+	beat    time.Time                      // when its last heartbeat was sent that was answered
+	doubted bool                           // the broker may have given it up
 }
 
 // network is what a member's connections go through: it can stand still, and it can be cut for good.
@@ -204,7 +206,8 @@ func (m *soakMember) giveUp(list []guarantees.Partition) {
 	}
 }
 
-// OnBrokerE2E keeps the member's session in mind: counted from before the heartbeat was sent.
+// OnBrokerE2E keeps the member's session in mind: counted from before a heartbeat was sent. One that came so long after the
+// last that the session may have ended in between may have been answered with just that: such a member is relied on no more.
 func (m *soakMember) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
 	if e.Err() != nil || key != int16(kmsg.Heartbeat) && key != int16(kmsg.ConsumerGroupHeartbeat) {
 		return
@@ -212,7 +215,12 @@ func (m *soakMember) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2
 	sent := time.Now().Add(-e.DurationE2E() - e.WriteWait - time.Millisecond)
 	m.g.mu.Lock()
 	defer m.g.mu.Unlock()
-	if !m.gone && len(m.has) > 0 {
+	if m.gone || len(m.has) == 0 {
+		return
+	}
+	m.doubted = m.doubted || !m.beat.IsZero() && time.Since(m.beat) >= soakSession
+	m.beat = sent
+	if !m.doubted {
 		m.g.seen.Alive(m.id, sent.Add(soakSession).UnixNano())
 	}
 }
