@@ -206,6 +206,15 @@ func (g *Group) Committed(p Partition, offset, floor int64) error {
 	return nil
 }
 
+// Accepted: a member of a classic group has committed in its generation, with a
+// request that was sent when floor was Latest. Who is behind that is not to be heard.
+func (g *Group) Accepted(member string, generation, floor int32) error {
+	if generation < floor {
+		return fmt.Errorf("group %s: %s committed in generation %d, the group was at %d", g.name, member, generation, floor)
+	}
+	return nil
+}
+
 // Fetched: the committed offset was told, -1 for none, in answer to a request that
 // was sent when floor was Committable.
 func (g *Group) Fetched(p Partition, offset, floor int64) error {

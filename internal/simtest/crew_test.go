@@ -105,6 +105,10 @@ func (c *crew) event() {
 	case n < 8:
 		c.count("pause")
 		m.asleep = m.now() + c.session/2 + c.run.rand.Int64N(2*c.session)
+		if c.rebalance < c.session && c.run.rand.IntN(2) == 0 {
+			// A rebalance may pass it over, and a static member is still one then, of an older generation.
+			m.asleep = m.now() + c.rebalance + c.run.rand.Int64N(c.session-c.rebalance)
+		}
 	case n < 9:
 		c.count("connection")
 		m.coord.drop()
@@ -140,7 +144,7 @@ func (c *crew) hire() {
 	c.count("join")
 	c.born++
 	m := &member{crew: c, name: fmt.Sprintf("%s-m%d", c.name, c.born), topics: c.topics, fetchLimit: int16(11 + c.run.rand.IntN(7))}
-	if c.run.rand.IntN(4) == 0 {
+	if c.run.rand.IntN(3) == 0 {
 		if id := fmt.Sprintf("%s-i%d", c.name, c.run.rand.IntN(3)); !slices.ContainsFunc(c.members, func(o *member) bool { return o.name == id }) {
 			m.name, m.instance = id, &id
 		}

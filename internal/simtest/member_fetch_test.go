@@ -208,6 +208,7 @@ func (w *committer) commit() {
 		version = 9
 	}
 	w.asked = true
+	generation, floor := m.epoch, m.crew.group.Latest()
 	m.coord.call(req, version, func(resp kmsg.Response) {
 		w.asked = false
 		r := resp.(*kmsg.OffsetCommitResponse)
@@ -216,7 +217,11 @@ func (w *committer) commit() {
 			return
 		}
 		for i, one := range list {
-			w.answered(one.s, one.offset, one.floor, r.Topics[i].Partitions[0].ErrorCode)
+			code := r.Topics[i].Partitions[0].ErrorCode
+			if code == codeNone && m.crew.kind <= crewCooperative {
+				m.check(m.crew.group.Accepted(m.name, generation, floor))
+			}
+			w.answered(one.s, one.offset, one.floor, code)
 		}
 	}, func() { w.asked, w.unsettled = false, m.now()+50e6 })
 }

@@ -173,6 +173,7 @@ func (p *pipeline) commitOffsets() {
 		version = 5
 	}
 	p.t.asked = true
+	generation, latest := m.epoch, m.crew.group.Latest()
 	m.coord.call(req, version, func(resp kmsg.Response) {
 		p.t.asked = false
 		if p.t.dead {
@@ -185,6 +186,9 @@ func (p *pipeline) commitOffsets() {
 					return
 				}
 			}
+		}
+		if m.crew.kind <= crewCooperative {
+			m.check(m.crew.group.Accepted(m.name, generation, latest))
 		}
 		p.t.phase = txnEnding
 	}, func() { p.t.asked = false })
