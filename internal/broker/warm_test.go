@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,48 +115,69 @@ func TestWarmStart(t *testing.T) {
 			high: slack / 2, log: "stale=2", stale: 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := startTestBroker(t, "", setCores(2))
-			w := b.dial()
-			w.createTopic("t", 1, "segment.bytes", "1048576")
-			for range batches {
-				if p := w.ask(9, produceRequest("t", 0, bigBatch(value))).(*kmsg.ProduceResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 {
-					t.Fatal(p.ErrorCode)
+			// The kernel may take pages back at any time, whoever reads or writes much beside this: what is
+			// wrong here is wrong every time.
+			for attempt := 1; ; attempt++ {
+				wrong := warmStart(t, batches, reader, value, c.set, c.places, func(b *testBroker, resident int64) (wrong []string) {
+					r := b.report.Warm
+					if resident < c.low || resident > c.high {
+						wrong = append(wrong, fmt.Sprintf("%d bytes at the end are in the page cache, want %d to %d: %+v", resident, c.low, c.high, r))
+					}
+					if c.low > 0 && (r.ReadBytes+r.ResidentBytes < c.low || r.ReadBytes+r.ResidentBytes+r.LeftOutBytes != wanted) {
+						wrong = append(wrong, fmt.Sprintf("%+v, want %d bytes", r, wanted))
+					}
+					if b.report.TookMillis < r.TookMillis {
+						wrong = append(wrong, fmt.Sprintf("ready in %d ms, of which the warm start alone took %d", b.report.TookMillis, r.TookMillis))
+					}
+					if !strings.Contains(b.logs.String(), c.log) || r.Stale != c.stale {
+						wrong = append(wrong, fmt.Sprintf("%q was not logged, %d stale\n%s", c.log, r.Stale, b.logs))
+					}
+					return wrong
+				})
+				if len(wrong) == 0 {
+					return
 				}
-			}
-			for offset := int64(reader); offset < reader+3; offset++ {
-				w.ask(11, fetchRequest("t", 0, offset, 100))
-			}
-			if err := b.stop(); err != nil {
-				t.Fatal(err)
-			}
-			path, dir := filepath.Join(b.dir, readersFile), filepath.Join(b.dir, "t-0")
-			if got, err := os.ReadFile(path); err != nil || string(got) != "0\n1\nt 0 8\n" {
-				t.Fatalf("places %q, %v", got, err)
-			}
-			if c.places != nil {
-				c.places(t, path)
-			}
-			dropPages(t, dir)
-			var sets []string
-			if c.set != "" {
-				sets = append(sets, c.set)
-			}
-			b = startTestBroker(t, b.dir, sets...)
-			got, r := residentFromEnd(t, dir), b.report.Warm
-			if got < c.low || got > c.high {
-				t.Errorf("%d bytes at the end are in the page cache, want %d to %d: %+v", got, c.low, c.high, r)
-			}
-			if c.low > 0 && (r.ReadBytes+r.ResidentBytes < c.low || r.ReadBytes+r.ResidentBytes+r.LeftOutBytes != wanted) {
-				t.Errorf("%+v, want %d bytes", r, wanted)
-			}
-			if b.report.TookMillis < r.TookMillis {
-				t.Errorf("ready in %d ms, of which the warm start alone took %d", b.report.TookMillis, r.TookMillis)
-			}
-			if !strings.Contains(b.logs.String(), c.log) || r.Stale != c.stale {
-				t.Errorf("%q was not logged, %d stale\n%s", c.log, r.Stale, b.logs)
+				if attempt == 3 {
+					t.Fatal(strings.Join(wrong, "\n"))
+				}
+				t.Logf("attempt %d: %s", attempt, strings.Join(wrong, "\n"))
 			}
 		})
 	}
+}
+
+// warmStart leaves a log with a reader near its end, drops its pages, starts a broker on it again, and returns what
+// check says of that broker and of how much of the log's end is in the page cache.
+func warmStart(t *testing.T, batches, reader, value int, set string, places func(*testing.T, string), check func(*testBroker, int64) []string) []string {
+	t.Helper()
+	b := startTestBroker(t, "", setCores(2))
+	w := b.dial()
+	w.createTopic("t", 1, "segment.bytes", "1048576")
+	for range batches {
+		if p := w.ask(9, produceRequest("t", 0, bigBatch(value))).(*kmsg.ProduceResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 {
+			t.Fatal(p.ErrorCode)
+		}
+	}
+	for offset := int64(reader); offset < int64(reader)+3; offset++ {
+		w.ask(11, fetchRequest("t", 0, offset, 100))
+	}
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	path, dir := filepath.Join(b.dir, readersFile), filepath.Join(b.dir, "t-0")
+	if got, err := os.ReadFile(path); err != nil || string(got) != "0\n1\nt 0 8\n" {
+		t.Fatalf("places %q, %v", got, err)
+	}
+	if places != nil {
+		places(t, path)
+	}
+	dropPages(t, dir)
+	var sets []string
+	if set != "" {
+		sets = append(sets, set)
+	}
+	b = startTestBroker(t, b.dir, sets...)
+	return check(b, residentFromEnd(t, dir))
 }
 
 // TestReadersAreKept writes readers' places with the other checkpoints, so that they are there after a kill: of those
