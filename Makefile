@@ -36,7 +36,7 @@ lint:
 
 # Unit tests, the simulator's seeds, fuzz corpora, Kafka on our files, real clients against the real binary.
 unit:
-	KAFKA_LIBS=$$(go run ./internal/clients/java) go test -timeout 20m ./...
+	KAFKA_LIBS=$$(go run ./internal/clients/java) go test -timeout 40m ./...
 
 # O(n) checks inside the core's structures. They allocate (each block of the arena is a new one), so tests that nothing does are left out.
 invariants:
