@@ -88,13 +88,25 @@ func explainCoordinator(code protocol.ErrorCode) string {
 }
 
 // validShareKey says whether a key is group:topic id:partition, as
-// SharePartitionKey in Kafka has it.
+// SharePartitionKey in Kafka reads it: from the right, since a group may have colons in
+// its name, and without the colons that it ends in. What the partition is, it does not ask.
 func validShareKey(key string) bool {
-	parts := strings.Split(key, ":")
-	if len(parts) != 3 || strings.TrimSpace(parts[0]) == "" {
+	rest, partition, ok := cutLast(strings.TrimRight(key, ":"))
+	group, topic, both := cutLast(rest)
+	if !ok || !both || strings.TrimFunc(group, func(r rune) bool { return r <= ' ' }) == "" {
 		return false
 	}
-	_, err := protocol.ParseUUID(parts[1])
-	partition, bad := strconv.ParseInt(parts[2], 10, 32)
-	return err == nil && bad == nil && partition >= 0
+	topic = strings.TrimSuffix(topic, "==")
+	_, err := protocol.ParseUUID(topic)
+	_, bad := strconv.ParseInt(partition, 10, 32)
+	return err == nil && len(topic) == 22 && bad == nil
+}
+
+// cutLast cuts s at its last colon.
+func cutLast(s string) (before, after string, ok bool) {
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 {
+		return "", s, false
+	}
+	return s[:at], s[at+1:], true
 }

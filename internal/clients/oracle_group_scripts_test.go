@@ -170,6 +170,11 @@ func scriptFindCoordinator(s *script) {
 	s.ask("a share group with a bad key", 6, find(2, "no key"))
 	s.ask("a share group with a bad topic", 6, find(2, "g:zzz:0"))
 	s.ask("a share group with a bad partition", 6, find(2, "g:AAAAAAAAAAAAAAAAAAAAAQ:x"))
+	const topic = "AAAAAAAAAAAAAAAAAAAAAQ"
+	s.ask("share groups with colons", 6, find(2, "a:b:"+topic+":0", "a::b:"+topic+":0", ":a:"+topic+":0", "a::"+topic+":0", "::"+topic+":0", ":"+topic+":0", " :"+topic+":0"))
+	s.ask("share keys that end in colons", 6, find(2, "g:"+topic+":0:", "g:"+topic+":0::", "g:"+topic+"::", "g:"+topic+":", ":::", ""))
+	s.ask("partitions of share keys", 6, find(2, "g:"+topic+":-1", "g:"+topic+":+1", "g:"+topic+":007", "g:"+topic+":2147483647", "g:"+topic+":2147483648", "g:"+topic+": 1", "g:"+topic+":-2147483649", "g:"+topic+":1_0"))
+	s.ask("topics of share keys", 6, find(2, "g:"+topic+"==:0", "g:"+topic+"=:0", "g:"+topic+"A:0", "g:AAAA:0", "g::0", "g:AAAAAAAAAAAAAAAAAAAAA+:0", "g:AAAAAAAAAAAAAAAAAAAAA_:0", "g:AAAAAAAAAAAAAAAAAAAAAA:0"))
 }
 
 func internalTopicConfigs() *kmsg.DescribeConfigsRequest {
