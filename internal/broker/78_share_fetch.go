@@ -329,6 +329,8 @@ func (l *shareFetchList) remove(op *shareFetchOp) {
 // share-partition, in Kafka's words.
 func (p *sharePart) ackText() string {
 	switch {
+	case p.noRenewal:
+		return "Renewing acquisition locks is not enabled for the group."
 	case p.ackCode == protocol.INVALID_RECORD_STATE:
 		return "The record cannot be acknowledged. The record is not in the acquired state."
 	case p.ackCode != protocol.INVALID_REQUEST || p.malformed || len(p.batches) == 0:

@@ -107,6 +107,7 @@ func (g *sharing) limits(group string) share.Limits {
 	l.LockMillis = int32(number("share.record.lock.duration.ms", int64(l.LockMillis)))
 	l.DeliveryCountLimit = int16(number("share.delivery.count.limit", int64(l.DeliveryCountLimit)))
 	l.MaxRecordLocks = int32(number("share.partition.max.record.locks", int64(l.MaxRecordLocks)))
+	l.NoRenewals = !g.renews(group)
 	return l
 }
 

@@ -63,6 +63,7 @@ type sharePart struct {
 	// window ends at end.
 	malformed bool
 	end       int64
+	noRenewal bool // they were refused because the group may not renew locks
 
 	code        protocol.ErrorCode
 	ackCode     protocol.ErrorCode
@@ -206,7 +207,10 @@ func (p *sharePart) acknowledgeOn(owner *Shard, done func(protocol.ErrorCode)) {
 		done(code)
 	case sp != nil:
 		p.end = sp.machine.End()
-		sp.acknowledge(p.visit.op.member.Member, p.batches, done)
+		sp.acknowledge(p.visit.op.member.Member, p.batches, func(code protocol.ErrorCode) {
+			p.noRenewal = code == protocol.INVALID_RECORD_STATE && sp.machine.RenewalRefused()
+			done(code)
+		})
 	}
 }
 

@@ -224,6 +224,13 @@ func scriptShareAcknowledge(s *script) {
 	s.ask("renewed", 2, renew)
 	s.ask("renewed without saying so", 2, shareAcknowledge(g, m, 9, id, 0, shareAcks(3, 3, 4)))
 	s.ask("rejected and a gap", 2, shareAcknowledge(g, m, 10, id, 0, shareAcks(3, 4, 3, 0)))
+	s.shareSetting(g, "share.renew.acknowledge.enable", "false")
+	renew = shareAcknowledge(g, m, 11, id, 0, shareAcks(5, 5, 4))
+	renew.IsRenewAck = true
+	s.ask("renewed by a group that may not", 2, renew)
+	renew = shareAcknowledge(g, m, 12, id, 0, shareAcks(2, 2, 4))
+	renew.IsRenewAck = true
+	s.ask("what the member does not have, renewed by a group that may not", 2, renew)
 	s.ask("the end", 2, shareAcknowledge(g, m, -1, id, 0, shareAcks(5, 5, 2)))
 	s.ask("after the end", 2, shareAcknowledge(g, m, 11, id, 0, shareAcks(5, 5, 2)))
 	s.ask("what is left", 2, shareFetch(g, m, 0, id, 0))

@@ -59,6 +59,7 @@ func (t AcknowledgeType) after(count, limit int16) RecordState {
 // stay renewed.)
 func (p *Partition) Acknowledge(nowMillis int64, token uint64, member string, batches []AcknowledgementBatch) (code protocol.ErrorCode, answered bool) {
 	p.advanceClock(nowMillis)
+	p.renewalRefused = false
 	if p.fenced != 0 {
 		return p.fenced, true
 	}
@@ -87,6 +88,11 @@ func (p *Partition) Acknowledge(nowMillis int64, token uint64, member string, ba
 	return protocol.NONE, !waits
 }
 
+// RenewalRefused says whether the latest Acknowledge was refused because it renews a
+// lock and the limits forbid that; Kafka has the same code for it as for records that
+// the member does not have.
+func (p *Partition) RenewalRefused() bool { return p.renewalRefused }
+
 // fresh marks what the request that is being looked at has moved.
 const fresh = ^uint64(0)
 
@@ -110,6 +116,10 @@ func (p *Partition) acknowledge(member string, b AcknowledgementBatch) (moved bo
 		t, last := AcknowledgeType(b.Types[0]), b.Last
 		if len(b.Types) > 1 {
 			t, last = sameTypes(b, at)
+		}
+		if t == Renew && p.limits.NoRenewals {
+			p.renewalRefused = true
+			return moved, protocol.INVALID_RECORD_STATE
 		}
 		p.each(at, last, func(r *run) {
 			if t == Renew {

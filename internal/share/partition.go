@@ -22,6 +22,7 @@ type Limits struct {
 	MaxRecordLocks     int32 // how large the window may be for new records to be acquired
 	DeliveryCountLimit int16 // how often a record is delivered
 	LockMillis         int32 // how long a member may keep a record
+	NoRenewals         bool  // nobody may have a lock renewed
 }
 
 // run is some records that are alike.
@@ -60,6 +61,8 @@ type Partition struct {
 	stateEpoch int32
 
 	fenced protocol.ErrorCode // why it cannot go on; NONE: it can
+
+	renewalRefused bool // by the latest Acknowledge
 
 	out writes
 }

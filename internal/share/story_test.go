@@ -25,7 +25,7 @@ var rewrite = flag.Bool("rewrite", false, "put what happens into the stories of 
 //	log starts OFFSET
 //	aborted FIRST-LAST                  the next fetch reads committed
 //	write | written [CODE]
-//	limits locks=N deliveries=N lock=MILLIS
+//	limits locks=N deliveries=N lock=MILLIS [norenewals=1]
 //	show
 func TestPartitionStories(t *testing.T) {
 	script.Play(t, "partition", *rewrite, func(t *testing.T) func([]string) string {
@@ -102,7 +102,7 @@ func (a *act) do(words []string) string {
 		a.aborted = append(a.aborted, offsets(words[1]))
 	case "limits":
 		l := options(words[1:])
-		a.limits = Limits{int32(l["locks"]), int16(l["deliveries"]), int32(l["lock"])}
+		a.limits = Limits{int32(l["locks"]), int16(l["deliveries"]), int32(l["lock"]), l["norenewals"] != 0}
 		if a.p != nil {
 			a.p.SetLimits(a.limits)
 		}
@@ -151,6 +151,9 @@ func (a *act) member(name, verb string, words []string) string {
 			return name + ": not valid"
 		}
 		if code, answered := a.p.Acknowledge(a.now, a.token, name, batches); answered {
+			if a.p.RenewalRefused() {
+				return fmt.Sprintf("%s: %s, no renewals", name, code)
+			}
 			return fmt.Sprintf("%s: %s", name, code)
 		}
 	case "leaves":
