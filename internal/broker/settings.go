@@ -144,7 +144,7 @@ type TopicConfig struct {
 type ShareSettings struct {
 	Coordinator share.Settings
 	Limits      share.Limits // unless the group has its own
-	MaxSessions int          // group.share.max.share.sessions; of each core
+	MaxSessions int          // group.share.max.share.sessions; of all cores
 	PruneMillis int64        // share.coordinator.state.topic.prune.interval.ms
 }
 

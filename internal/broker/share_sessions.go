@@ -12,6 +12,10 @@ import (
 // A member's share session is with the core that its name is hashed to, wherever its
 // connection is: a member that comes back on another connection must find its old
 // session, and end it.
+//
+// group.share.max.share.sessions is the broker's limit: each core may have an equal part
+// of it. There are never more than it says. Since names are not hashed evenly, a session
+// may be refused when as many are not quite there yet; Kafka's is one count.
 
 // shareSessionsOf is the core that has the session of a member.
 func (s *Shard) shareSessionsOf(key share.SessionKey) int {
@@ -19,7 +23,23 @@ func (s *Shard) shareSessionsOf(key share.SessionKey) int {
 	h.Write([]byte(key.Group))
 	h.Write([]byte{0})
 	h.Write([]byte(key.Member))
-	return int(h.Sum32() % uint32(len(s.broker.shards)))
+	return int(h.Sum32() % uint32(sessionCores(len(s.broker.shards), s.shares.settings().MaxSessions)))
+}
+
+// sessionCores is how many cores have sessions: no more than there may be sessions, so
+// that none of them has to refuse all.
+func sessionCores(cores, limit int) int { return max(min(cores, limit), 1) }
+
+// sessionsPerCore is core's part of the limit.
+func sessionsPerCore(core, cores, limit int) int {
+	cores = sessionCores(cores, limit)
+	switch {
+	case core >= cores:
+		return 0
+	case core < limit%cores:
+		return limit/cores + 1
+	}
+	return limit / cores
 }
 
 // connectionNumber is a connection's number among those of all cores.
@@ -100,7 +120,7 @@ func (g *sharing) session(r *shareSessionRequest) {
 
 func (g *sharing) allSessions() *share.Sessions {
 	if g.sessions == nil {
-		g.sessions = share.NewSessions(g.settings().MaxSessions)
+		g.sessions = share.NewSessions(sessionsPerCore(g.shard.core.ID, len(g.shard.broker.shards), g.settings().MaxSessions))
 	}
 	return g.sessions
 }
