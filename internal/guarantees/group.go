@@ -130,7 +130,7 @@ func (g *Group) beginAnew(now int64, member string, epoch int32) {
 		return
 	}
 	for name, other := range g.members { // whether there is any: the order does not show
-		if name != member && other.until > now {
+		if name != member && other.until > now && len(other.has) > 0 { // who has nothing yet may be the new group's
 			return
 		}
 	}
