@@ -209,6 +209,16 @@ func (op *fetchOp) eachAsked(f func(*fetchOp, *fetchPartition) bool) (not int) {
 // find is the topic of a partition asked for, or why there is no such partition.
 func (op *fetchOp) find(a *fetchPartition) (*topicState, protocol.ErrorCode) {
 	topic, code := op.home.findTopicByString(a.key.name, a.key.id, op.version >= 13)
+	switch {
+	case code == protocol.NONE:
+		a.topicName = topic.name
+	case a.topicName != "":
+		// A session knew the topic by its id: Kafka goes by the name from then on.
+		code = protocol.UNKNOWN_TOPIC_OR_PARTITION
+		if op.version >= 13 && op.home.topicsByName[a.topicName] != nil {
+			code = protocol.INCONSISTENT_TOPIC_ID
+		}
+	}
 	if code == protocol.NONE && (a.key.partition < 0 || int(a.key.partition) >= topic.partitions) {
 		code = protocol.UNKNOWN_TOPIC_OR_PARTITION
 	}
@@ -234,7 +244,11 @@ func (op *fetchOp) resolveUnknown(a *fetchPartition) bool {
 	if code == protocol.NONE {
 		return true
 	}
-	op.addPart(a).code = code
+	p := op.addPart(a)
+	p.code = code
+	if p.missing = code != protocol.INCONSISTENT_TOPIC_ID; p.missing {
+		op.missed++
+	}
 	return false
 }
 

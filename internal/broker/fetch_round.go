@@ -47,6 +47,7 @@ type fetchOp struct {
 
 	asked  []fetchPartition // of a fetch without session
 	parts  []fetchPart
+	missed int          // parts that are missing
 	visits []fetchVisit // by core
 
 	chosen         bool  // limit, throttle and choose have run
@@ -85,6 +86,7 @@ type fetchPart struct {
 	divergeEpoch  int32
 	divergeEnd    int64
 
+	missing  bool // there is no such partition: it has no visit
 	included bool // in the response
 	sent     bool // with records
 
@@ -258,8 +260,10 @@ func (v *fetchVisit) worthReturning() bool {
 	return bytes >= int(v.minBytes) && (bytes > 0 || !cold)
 }
 
-// settles says whether a part has an answer that its client should not wait for.
-func (p *fetchPart) settles() bool { return p.code != protocol.NONE || p.diverging }
+// settles says whether a part has an answer that its client should not wait for. That
+// there is no such partition is not one: the fetch waits for the others, as in Kafka,
+// or who goes on asking for a deleted topic beside another would ask without a pause.
+func (p *fetchPart) settles() bool { return p.code != protocol.NONE && !p.missing || p.diverging }
 
 // wake queues a waiting visit to go home at the end of the owner's turn: not at
 // once, since storage is walking the partition's waiters.
@@ -411,7 +415,7 @@ func (op *fetchOp) decide() {
 
 // hurried says whether the fetch must not wait for records.
 func (op *fetchOp) hurried() bool {
-	return op.expired || op.maxWaitMillis <= 0 || len(op.parts) == 0 || op.pointless()
+	return op.expired || op.maxWaitMillis <= 0 || op.missed == len(op.parts) || op.pointless()
 }
 
 // pointless says whether nobody waits for the answer any more.

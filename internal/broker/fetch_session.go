@@ -40,6 +40,8 @@ type fetchPartition struct {
 	key  topicPartition
 	want fetchWant
 
+	topicName string // of the topic when it was last there
+
 	toldHighWatermark int64
 	toldLogStart      int64
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"testing"
+	"time"
 
 	"slipstream/protocol"
 
@@ -189,6 +190,66 @@ func TestFetchNamesPartitionsAgain(t *testing.T) {
 			if p.Partition == 3 && lastBatch(t, p.RecordBatches).BaseOffset() != 1 {
 				t.Errorf("of %d, the first offset named counted", n)
 			}
+		}
+	}
+}
+
+// Who asks for a topic that was deleted beside one that is there waits for the latter's
+// records: the error comes with the answer, not instead of the wait. A session goes by
+// the name of a topic that it knew, as Kafka's do.
+func TestFetchOfDeletedTopicWaits(t *testing.T) {
+	const waitMillis = 300
+	b := startTestBroker(t, "")
+	w := b.dial()
+	gone, there := w.createTopic("gone", 1), w.createTopic("there", 1)
+	var session int32
+	steps := []struct {
+		name    string
+		epoch   int32
+		topics  [][16]byte
+		before  func()
+		code    protocol.ErrorCode // of the topic that is gone
+		noPause bool
+	}{
+		{name: "both are there", topics: [][16]byte{gone, there}},
+		{name: "in the session", epoch: 1, code: protocol.UNKNOWN_TOPIC_OR_PARTITION, before: func() { w.deleteTopic("gone") }},
+		{name: "in the session again", epoch: 2, code: protocol.UNKNOWN_TOPIC_OR_PARTITION},
+		{name: "without session", epoch: -1, topics: [][16]byte{gone, there}, code: protocol.UNKNOWN_TOPIC_ID},
+		{name: "nothing but what is gone", epoch: -1, topics: [][16]byte{gone}, code: protocol.UNKNOWN_TOPIC_ID, noPause: true},
+		{name: "another has its name", epoch: 3, code: protocol.INCONSISTENT_TOPIC_ID, before: func() { w.createTopic("gone", 1) }, noPause: true},
+	}
+	for _, s := range steps {
+		if s.before != nil {
+			s.before()
+		}
+		req := kmsg.NewPtrFetchRequest()
+		req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = waitMillis, 1, 1000, s.epoch
+		if s.epoch > 0 {
+			req.SessionID = session
+		}
+		for _, id := range s.topics {
+			topic := kmsg.NewFetchRequestTopic()
+			p := kmsg.NewFetchRequestTopicPartition()
+			p.PartitionMaxBytes = 1000
+			topic.TopicID, topic.Partitions = id, append(topic.Partitions, p)
+			req.Topics = append(req.Topics, topic)
+		}
+		began := time.Now()
+		resp := w.ask(16, req).(*kmsg.FetchResponse)
+		if paused := time.Since(began) > waitMillis*time.Millisecond*9/10; paused == s.noPause {
+			t.Errorf("%s: answered after %v", s.name, time.Since(began))
+		}
+		if s.epoch == 0 {
+			session = resp.SessionID
+		}
+		got := protocol.NONE
+		for _, topic := range resp.Topics {
+			if topic.TopicID == gone {
+				got = protocol.ErrorCode(topic.Partitions[0].ErrorCode)
+			}
+		}
+		if got != s.code {
+			t.Errorf("%s: %v, want %v", s.name, got, s.code)
 		}
 	}
 }

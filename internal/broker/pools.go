@@ -59,7 +59,7 @@ func (s *Shard) putFetch(op *fetchOp) {
 		op.parts[i].lookup = nil
 		op.parts[i].emptyAborted()
 	}
-	op.parts, op.asked, op.clientID = op.parts[:0], op.asked[:0], nil
+	op.parts, op.asked, op.clientID, op.missed = op.parts[:0], op.asked[:0], nil, 0
 	for i := range op.visits {
 		op.visits[i].parts = op.visits[i].parts[:0]
 		if cap(op.visits[i].parts) > keptParts {
