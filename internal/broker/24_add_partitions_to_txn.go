@@ -24,7 +24,7 @@ func (s *Shard) serveAddPartitionsToTxn(c *call) {
 		}
 	}
 	for i := range asked {
-		if codes := s.missingPartitions(asked[i].Partitions); codes != nil {
+		if codes := s.refusedPartitions(asked[i].Partitions, req.Version < 4); codes != nil {
 			answers[i] = txn.RefusePartitions(codes)
 			answered()
 			continue
@@ -37,15 +37,23 @@ func (s *Shard) serveAddPartitionsToTxn(c *call) {
 	answered()
 }
 
-// missingPartitions has UNKNOWN_TOPIC_OR_PARTITION for each of the partitions that there is not, nil if there are all.
-func (s *Shard) missingPartitions(partitions []txn.TopicPartition) (codes []protocol.ErrorCode) {
+// refusedPartitions has the error codes of partitions that cannot be added, nil if all can: those that there are not, and
+// those of Kafka's own topics, which clients do not write to.
+func (s *Shard) refusedPartitions(partitions []txn.TopicPartition, ofClient bool) (codes []protocol.ErrorCode) {
 	for i, p := range partitions {
-		if t := s.topicsByName[p.Topic]; t == nil || p.Partition < 0 || int(p.Partition) >= t.partitions {
-			if codes == nil {
-				codes = make([]protocol.ErrorCode, len(partitions))
-			}
-			codes[i] = protocol.UNKNOWN_TOPIC_OR_PARTITION
+		code := protocol.NONE
+		if ofClient && isInternal(p.Topic) {
+			code = protocol.TOPIC_AUTHORIZATION_FAILED
+		} else if t := s.topicsByName[p.Topic]; t == nil || p.Partition < 0 || int(p.Partition) >= t.partitions {
+			code = protocol.UNKNOWN_TOPIC_OR_PARTITION
 		}
+		if code == protocol.NONE {
+			continue
+		}
+		if codes == nil {
+			codes = make([]protocol.ErrorCode, len(partitions))
+		}
+		codes[i] = code
 	}
 	return codes
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slipstream/internal/group"
+	"slipstream/internal/share"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,5 +19,10 @@ func (s *Shard) serveShareGroupHeartbeat(c *call) {
 		c.reply(group.Refuse(c.body, protocol.UNSUPPORTED_VERSION))
 		return
 	}
-	s.askGroup(c, c.body.(*kmsg.ShareGroupHeartbeatRequest).GroupID)
+	req := c.body.(*kmsg.ShareGroupHeartbeatRequest)
+	if !share.ValidMemberID(req.MemberID) {
+		c.reply(group.Refuse(c.body, protocol.INVALID_REQUEST))
+		return
+	}
+	s.askGroup(c, req.GroupID)
 }

@@ -65,7 +65,7 @@ func (s *Shard) checkShareFetch(req *kmsg.ShareFetchRequest) (protocol.ErrorCode
 	switch {
 	case !s.shareGroupsEnabled():
 		return protocol.UNSUPPORTED_VERSION, ""
-	case req.GroupID == nil || req.MemberID == nil || *req.MemberID == "":
+	case req.GroupID == nil || req.MemberID == nil || !share.ValidMemberID(*req.MemberID):
 		return protocol.INVALID_REQUEST, ""
 	case req.ShareSessionEpoch == share.InitialEpoch && acknowledgesAny(req):
 		return protocol.INVALID_REQUEST, ""

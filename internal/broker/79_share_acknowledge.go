@@ -19,7 +19,7 @@ func (s *Shard) serveShareAcknowledge(c *call) {
 	switch {
 	case !s.shareGroupsEnabled():
 		op.code = protocol.UNSUPPORTED_VERSION
-	case req.GroupID == nil || req.MemberID == nil || *req.MemberID == "":
+	case req.GroupID == nil || req.MemberID == nil || !share.ValidMemberID(*req.MemberID):
 		op.code = protocol.INVALID_REQUEST
 	}
 	if op.code != protocol.NONE {

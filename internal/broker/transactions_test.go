@@ -481,3 +481,17 @@ func TestVerificationIsLive(t *testing.T) {
 		}
 	}
 }
+
+// A client does not add Kafka's own topics to its transaction, or markers would be written into them.
+func TestInternalTopicsAreNotAdded(t *testing.T) {
+	b := startTestBroker(t, "")
+	c := b.txnClient("tx", 2)
+	c.w.createTopic("t", 1)
+	if code := c.add("__transaction_state", 0); code != protocol.TOPIC_AUTHORIZATION_FAILED {
+		t.Errorf("__transaction_state: %v", code)
+	}
+	if code := c.add("t", 0); code != protocol.NONE {
+		t.Errorf("t: %v", code)
+	}
+	c.end(true)
+}

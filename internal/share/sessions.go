@@ -3,6 +3,7 @@ package share
 import (
 	"math"
 	"slices"
+	"unicode/utf16"
 
 	"slipstream/protocol"
 )
@@ -16,6 +17,20 @@ const (
 // SessionKey names a member's share session.
 type SessionKey struct {
 	Group, Member string
+}
+
+// maxMemberID is how many UTF-16 units Kafka lets the id of a share group's member have: a UUID with its hyphens.
+const maxMemberID = 36
+
+// ValidMemberID says whether a member may have this id: it is neither empty nor longer than 36 UTF-16 units.
+func ValidMemberID(id string) bool {
+	units := 0
+	for _, r := range id {
+		if units += utf16.RuneLen(r); units > maxMemberID {
+			return false
+		}
+	}
+	return units > 0
 }
 
 // TopicPartition is a partition of a topic.

@@ -3,6 +3,7 @@ package share
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"slipstream/protocol"
@@ -57,5 +58,18 @@ func TestSessions(t *testing.T) {
 	}
 	if c.End(a) == nil || c.End(a) != nil || c.Len() != 0 || len(c.Closed(2)) != 0 {
 		t.Fatal("an ended session is still there")
+	}
+}
+
+// Kafka counts the UTF-16 units of a member's id.
+func TestValidMemberID(t *testing.T) {
+	long := strings.Repeat("m", 36)
+	for id, want := range map[string]bool{
+		"": false, " ": true, "AAAAAAAAAAAAAAAAAAAAAQ": true, long: true, long + "m": false,
+		"é" + long[1:]: true, "\U0001F600" + long[2:]: true, "\U0001F600" + long[1:]: false,
+	} {
+		if ValidMemberID(id) != want {
+			t.Errorf("%q: %v", id, !want)
+		}
 	}
 }
