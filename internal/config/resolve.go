@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,6 +41,36 @@ func (l Lookup) find(name string) (string, bool) {
 	return l(name)
 }
 
+// Parsed is a checked value as Kafka writes it once it has read it: whoever compares
+// or describes values meets one spelling of each, however it was set. What does not
+// read as the setting's type is left as it is.
+func (s *Setting) Parsed(text string) string {
+	trimmed := strings.TrimSpace(text)
+	switch s.Kind {
+	case Boolean:
+		return strings.ToLower(trimmed)
+	case Int, Short, Long:
+		if n, err := strconv.ParseInt(trimmed, 10, 64); err == nil {
+			return strconv.FormatInt(n, 10)
+		}
+	case Double:
+		if f, ok := parseJavaDouble(trimmed); ok {
+			return javaDouble(f)
+		}
+	case List:
+		var parts []string
+		for _, part := range SplitList(trimmed) {
+			if !slices.Contains(parts, part) {
+				parts = append(parts, part)
+			}
+		}
+		return strings.Join(parts, ",")
+	case Password, Unknown:
+		return text
+	}
+	return trimmed
+}
+
 // Level is one place that gives a setting, or a synonym of it, a value.
 type Level struct {
 	Name   string // the synonym's
@@ -59,7 +90,7 @@ type Value struct {
 // the first synonym.
 func (c *Config) TopicLevels(s *Setting, d Dynamic) (levels []Level) {
 	if v, ok := d.Topic.find(s.Name); ok {
-		levels = append(levels, Level{s.Name, v, DynamicTopic})
+		levels = append(levels, Level{s.Name, s.Parsed(v), DynamicTopic})
 	}
 	if s.Synonym != "" {
 		levels = append(levels, c.brokerLevels(s.Synonym, d)...)
@@ -71,7 +102,7 @@ func (c *Config) TopicLevels(s *Setting, d Dynamic) (levels []Level) {
 // first synonym that has one, in this setting's unit, or the default.
 func (c *Config) TopicValue(s *Setting, d Dynamic) Value {
 	if v, ok := d.Topic.find(s.Name); ok {
-		return Value{Text: v, Source: DynamicTopic}
+		return Value{Text: s.Parsed(v), Source: DynamicTopic}
 	}
 	v := Value{Text: s.Default, Null: s.None, Source: Default}
 	if levels := c.TopicLevels(s, d); len(levels) > 0 {
@@ -90,7 +121,7 @@ func (c *Config) TopicValue(s *Setting, d Dynamic) Value {
 // default as a level, as in Kafka.
 func (c *Config) GroupLevels(s *Setting, d Dynamic) (levels []Level) {
 	if v, ok := d.Group.find(s.Name); ok {
-		levels = append(levels, Level{s.Name, v, DynamicGroup})
+		levels = append(levels, Level{s.Name, s.Parsed(v), DynamicGroup})
 	}
 	if s.Synonym == "" {
 		return append(levels, Level{s.Name, s.Default, Default})
@@ -101,7 +132,7 @@ func (c *Config) GroupLevels(s *Setting, d Dynamic) (levels []Level) {
 // GroupValue is a group setting's value in force.
 func (c *Config) GroupValue(s *Setting, d Dynamic) Value {
 	if v, ok := d.Group.find(s.Name); ok {
-		return Value{Text: v, Source: DynamicGroup}
+		return Value{Text: s.Parsed(v), Source: DynamicGroup}
 	}
 	if s.Synonym == "" {
 		return Value{Text: s.Default, Source: Default}
@@ -128,10 +159,10 @@ func (c *Config) BrokerLevels(s *Setting, d Dynamic) []Level { return c.brokerLe
 // hides the static values of the others, as in Kafka.
 func (c *Config) BrokerValue(s *Setting, d Dynamic) Value {
 	if v, ok := d.Broker.find(s.Name); ok {
-		return Value{Text: v, Source: DynamicBroker}
+		return Value{Text: s.Parsed(v), Source: DynamicBroker}
 	}
 	if v, ok := d.All.find(s.Name); ok {
-		return Value{Text: v, Source: DynamicAll}
+		return Value{Text: s.Parsed(v), Source: DynamicAll}
 	}
 	v := Value{Text: s.Default, Null: s.None, Source: Default}
 	if levels := c.brokerLevels(s.Name, d); len(levels) > 0 {
@@ -145,7 +176,7 @@ func (c *Config) BrokerValue(s *Setting, d Dynamic) Value {
 		}
 	}
 	if text, ok := c.values[s.Name]; ok {
-		v.Text, v.Null = text, false
+		v.Text, v.Null = s.Parsed(text), false
 	}
 	return v
 }

@@ -259,6 +259,9 @@ func parseJavaDouble(s string) (float64, bool) {
 
 // javaDouble is Double.toString.
 func javaDouble(f float64) string {
+	if math.IsNaN(f) {
+		return "NaN"
+	}
 	if math.IsInf(f, 0) {
 		return map[bool]string{true: "Infinity", false: "-Infinity"}[f > 0]
 	}
