@@ -20,3 +20,6 @@ func ParseUUID(s string) (u UUID, err error) {
 	copy(u[:], b)
 	return u, nil
 }
+
+// MarshalText is String, for JSON.
+func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }

@@ -138,6 +138,19 @@ func cachedPages(fd int, first int64, pages int) (int, syscall.Errno) {
 	}
 }
 
+// Dirty is how many bytes of a file's n from off on are in the page cache and not yet on the disk: dirty ones, and
+// ones being written. ENOSYS before Linux 6.5; EPERM of a file that is neither ours nor to be written. Only reports ask
+// for it, so it is none of [Now]'s.
+func (Linux) Dirty(fd int, off, n int64) (int64, syscall.Errno) {
+	asked := cacheRange{uint64(off), uint64(n)}
+	var stat cacheStat
+	if n <= 0 {
+		return 0, 0
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_CACHESTAT, uintptr(fd), uintptr(unsafe.Pointer(&asked)), uintptr(unsafe.Pointer(&stat)), 0, 0, 0)
+	return int64(stat.Dirty+stat.Writeback) * cachePage, errno
+}
+
 // mayWrite tells whether a descriptor was opened to write, so that EPERM from
 // cachestat cannot be for want of that.
 func mayWrite(fd int) bool {

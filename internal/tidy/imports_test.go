@@ -28,6 +28,7 @@ var rules = []rule{
 	{"internal/share", []string{"protocol"}, nil},
 	{"internal/config", nil, nil},
 	{"internal/regret", nil, nil},
+	{"internal/logtool", []string{"ring", "protocol", "storage", "internal/metadata", "internal/group", "internal/txn", "internal/share"}, nil},
 	{"internal/quota", nil, nil},
 	{"internal/guarantees", nil, nil},
 	{"internal/script", nil, nil},
@@ -42,7 +43,7 @@ var rules = []rule{
 	{"internal/clients", []string{"internal/clients/"}, []string{"github.com/twmb/franz-go/", "github.com/klauspost/compress/", "github.com/pierrec/lz4/v4"}},
 	{"internal/kernels", []string{"internal/clients/"}, []string{"github.com/twmb/franz-go/", "golang.org/x/sys/unix"}},
 	{"internal/tidy", nil, nil},
-	{"cmd/slipstream", []string{"ring", "reactor", "ebpf", "internal/broker", "internal/config", "internal/metrics"},
+	{"cmd/slipstream", []string{"ring", "reactor", "ebpf", "internal/broker", "internal/config", "internal/logtool", "internal/metrics"},
 		[]string{"github.com/spf13/cobra", "github.com/twmb/franz-go/", "golang.org/x/sys/unix"}},
 	{"bench", []string{"protocol", "ring", "internal/clients/"}, []string{"github.com/HdrHistogram/", "github.com/twmb/franz-go/", "golang.org/x/sys/unix"}},
 }

@@ -1,0 +1,222 @@
+package logtool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"slipstream/internal/metadata"
+	"slipstream/ring"
+	"slipstream/storage"
+)
+
+// Problem is one thing that is wrong in a directory.
+type Problem struct {
+	File     string `json:"file"`
+	Position int64  `json:"position"` // in the file, in bytes; -1: the file as such
+	Why      string `json:"why"`
+	// Note: no damage to what was acknowledged as durable. It lies behind the recovery point of a broker that was
+	// not stopped cleanly, or is still running, and the next start puts it right.
+	Note bool `json:"note"`
+}
+
+// String is one line.
+func (p Problem) String() string {
+	if p.Position < 0 {
+		return fmt.Sprintf("%s: %s", p.File, p.Why)
+	}
+	return fmt.Sprintf("%s at %d: %s", p.File, p.Position, p.Why)
+}
+
+// Report is what Verify has found.
+type Report struct {
+	Partitions int       `json:"partitions"`
+	Segments   int       `json:"segments"`
+	Batches    int64     `json:"batches"`
+	Records    int64     `json:"records"`
+	Bytes      int64     `json:"bytes"`
+	Clean      bool      `json:"cleanShutdown"` // the broker had stopped cleanly
+	Problems   []Problem `json:"problems"`      // by file and position
+	LeftOut    int       `json:"problemsLeftOut"`
+}
+
+// Damaged counts the problems that are no notes.
+func (r *Report) Damaged() (n int) {
+	for _, p := range r.Problems {
+		if !p.Note {
+			n++
+		}
+	}
+	return n
+}
+
+// VerifyOptions say how Verify goes about it.
+type VerifyOptions struct {
+	Workers int // partitions at once; 0: as many as there are processors
+	// Progress, if not nil, is called from any goroutine as bytes of the logs have been read.
+	Progress func(done, total int64)
+}
+
+// maxProblems of a partition are told; a log of garbage has no end of them.
+const maxProblems = 100
+
+// around is what the data directory says of its partitions.
+type around struct {
+	path      string
+	clean     bool
+	offsets   map[string]map[string]int64 // by checkpoint file and partition directory
+	compacted map[string]bool             // topics that are or were compacted
+	all       bool                        // every topic may be
+}
+
+// Verify checks a data directory, or one partition's directory in it. Its error says only that path is neither, or
+// cannot be read.
+func Verify(k ring.Files, path string, o VerifyOptions) (*Report, error) {
+	dir, err := findDir(k, path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Problems: []Problem{}}
+	a := look(k, dir, r)
+	r.Clean = a.clean
+	checks := make([]*check, 0, len(dir.partitions))
+	var total int64
+	for _, p := range dir.partitions {
+		c := newCheck(k, a, p)
+		total += c.sizeUp()
+		checks = append(checks, c)
+	}
+	// The largest first: none of them is begun last and waited for.
+	slices.SortStableFunc(checks, func(x, y *check) int { return cmp.Compare(y.bytes, x.bytes) })
+	var done atomic.Int64
+	progress := func(n int64) {
+		if at := done.Add(n); o.Progress != nil {
+			o.Progress(at, max(total, at))
+		}
+	}
+	inParallel(checks, cmp.Or(o.Workers, runtime.GOMAXPROCS(0)), func(c *check) { c.run(progress) })
+	for _, c := range checks {
+		r.Partitions++
+		r.Segments += len(c.dir.bases)
+		r.Batches, r.Records, r.Bytes = r.Batches+c.batches, r.Records+c.records, r.Bytes+c.bytes
+		r.Problems = append(r.Problems, c.problems...)
+		r.LeftOut += c.leftOut
+	}
+	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
+		return cmp.Or(strings.Compare(x.File, y.File), cmp.Compare(x.Position, y.Position))
+	})
+	return r, nil
+}
+
+func inParallel(checks []*check, workers int, do func(*check)) {
+	var wait sync.WaitGroup
+	var next atomic.Int64
+	for range max(min(workers, len(checks)), 1) {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(checks) {
+					return
+				}
+				do(checks[i])
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// look reads what is beside the partitions.
+func look(k ring.Files, dir *dataDir, r *Report) *around {
+	a := &around{path: dir.path, offsets: map[string]map[string]int64{}, compacted: map[string]bool{}}
+	_, err := k.Stat(filepath.Join(dir.path, cleanShutdown))
+	a.clean = err == nil
+	wrong := func(name string, err error) {
+		if dir.whole {
+			r.Problems = append(r.Problems, Problem{File: filepath.Join(dir.path, name), Position: -1, Why: err.Error()})
+		}
+	}
+	if _, err := storage.ReadMetaProperties(k, dir.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		wrong(propertyFile, err)
+	}
+	for _, name := range offsetFiles {
+		b, err := readWhole(k, filepath.Join(dir.path, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var list []storage.OffsetEntry
+		if err == nil {
+			list, err = storage.DecodeOffsets(b)
+		}
+		if err != nil {
+			wrong(name, err)
+			continue
+		}
+		of := map[string]int64{}
+		for _, e := range list {
+			of[storage.DirName(e.Topic, e.Partition)] = e.Offset
+		}
+		a.offsets[name] = of
+	}
+	a.findCompacted(k)
+	return a
+}
+
+// findCompacted reads from the metadata log which topics have ever been compacted: their offsets may have gaps.
+// What is wrong in that log is found when its turn comes.
+func (a *around) findCompacted(k ring.Files) {
+	log, err := listPartition(k, filepath.Join(a.path, metadata.MetadataTopic+"-0"))
+	if err != nil {
+		return
+	}
+	names := log.extra
+	for _, base := range log.bases {
+		names = append(names, log.file(base, ".log"))
+	}
+	for _, name := range names {
+		f, err := storage.OpenLogFile(k, filepath.Join(log.path, name))
+		if err != nil {
+			continue
+		}
+		for position := int64(0); position < f.Size(); {
+			b, err := f.Batch(position)
+			if err != nil {
+				break
+			}
+			position += int64(len(b))
+			_ = metadata.EachEntry(b, func(e metadata.Entry) error { // its errors are told by the check of that log
+				if c, ok := e.Record.(*metadata.ConfigRecord); ok {
+					a.configured(c)
+				}
+				return nil
+			})
+		}
+		f.Close()
+	}
+}
+
+func (a *around) configured(c *metadata.ConfigRecord) {
+	if c.Value == nil || !strings.Contains(*c.Value, "compact") {
+		return
+	}
+	switch c.Name {
+	case "cleanup.policy":
+		a.compacted[c.ResourceName] = true
+	case "log.cleanup.policy":
+		a.all = true
+	}
+}
+
+// gapsAllowed says up to which offset a partition's may have gaps, by compaction.
+func (a *around) gapsAllowed(d *partitionDir) int64 {
+	if a.all || a.compacted[d.topic] || compactedInside[d.topic] {
+		return 1<<63 - 1
+	}
+	return a.offsets[cleanerFile][d.name]
+}
