@@ -65,6 +65,9 @@ func groupList(f *topicFlags) *cobra.Command {
 		Short: "List groups",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := cmp.Or(spell("--state", states, groupStates), spell("--type", types, groupTypes)); err != nil {
+				return err
+			}
 			return f.run(func(ctx context.Context, admin *kadm.Client) error {
 				rows := []groupRow{}
 				for _, kind := range types { // the client does not tell a group's type
@@ -87,7 +90,7 @@ func groupList(f *topicFlags) *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&states, "state", nil, "only groups in this `STATE` (Stable, Empty, ...); may be repeated")
-	c.Flags().StringSliceVar(&types, "type", []string{"classic", "consumer", "share"}, "only groups of this `TYPE`; may be repeated")
+	c.Flags().StringSliceVar(&types, "type", slices.Clone(groupTypes), "only groups of this `TYPE`; may be repeated")
 	return c
 }
 

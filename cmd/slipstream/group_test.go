@@ -90,6 +90,9 @@ func TestGroups(t *testing.T) {
 	play([]step{
 		{"list --state Empty", 0, `GROUP +TYPE +STATE +PROTOCOL\nbilling +classic +Empty +consumer\n`, nil},
 		{"list --type consumer", 0, `GROUP +TYPE +STATE +PROTOCOL\n`, nil},
+		{"list --state empty --type CLASSIC", 0, `GROUP +TYPE +STATE +PROTOCOL\nbilling +classic +Empty +consumer\n`, nil},
+		{"list --state Emtpy", 1, ``, []string{"--state Emtpy: want one of", "Empty"}},
+		{"list --type streams", 1, ``, []string{"--type streams: want one of classic, consumer, share"}},
 		{"reset-offsets billing --all-topics --to-earliest", 0, reset + `orders +0 +5 +0\norders +1 +5 +0\nnothing is changed: --execute does it\n`, nil},
 		{"reset-offsets billing --topic orders:1 --to-offset 3 --execute", 0, reset + `orders +1 +5 +3\n`, nil},
 		{"reset-offsets billing --topic orders --shift-by -4 --execute", 0, reset + `orders +0 +5 +1\norders +1 +3 +0\n`, nil},

@@ -69,6 +69,9 @@ func txnList(f *topicFlags) *cobra.Command {
 		Short: "List transactional ids and the states of their transactions",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := spell("--state", states, txnStates); err != nil {
+				return err
+			}
 			return f.run(func(ctx context.Context, admin *kadm.Client) error {
 				listed, err := admin.ListTransactionsByTxPattern(ctx, producers, states, pattern)
 				if err != nil {

@@ -112,6 +112,8 @@ func TestTxns(t *testing.T) {
 	play([]step{
 		{"list", 0, listHead + `billing +\d+ +Ongoing\nshipping +\d+ +CompleteCommit\n`, nil},
 		{"list --state Ongoing", 0, listHead + `billing +\d+ +Ongoing\n`, nil},
+		{"list --state ongoing", 0, listHead + `billing +\d+ +Ongoing\n`, nil},
+		{"list --state Open", 1, ``, []string{"--state Open: want one of", "Ongoing"}},
 		{"list --id-pattern s.*", 0, listHead + `shipping +\d+ +CompleteCommit\n`, nil},
 		{"list --id-pattern [", 1, ``, []string{"INVALID_REGULAR_EXPRESSION"}},
 		{"describe billing shipping", 0, describeHead + `billing +Ongoing +\d+ +0 +1m0s +[\d.]+m?s +orders-0 orders-2\nshipping +CompleteCommit +\d+ +1 +1m0s +- +-\n`, nil},
