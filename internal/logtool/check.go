@@ -226,10 +226,16 @@ func (c *check) tail(s *segmentCheck, f *storage.LogFile, position, due int64, e
 // takeBatch checks a whole batch and returns the position behind it.
 func (c *check) takeBatch(s *segmentCheck, b protocol.Batch, position int64) int64 {
 	c.batches++
+	if why := c.misplaced(s, b); why != "" {
+		// One line for it: that nothing else fits any more follows from it.
+		c.wrong(s.path, position, "%s", why)
+		s.damaged = true
+		c.hole()
+		return position + int64(len(b))
+	}
 	for len(c.snapshots) > 0 && c.snapshots[0] <= b.BaseOffset() {
 		c.snapshot(s.loose)
 	}
-	c.place(s, b, position)
 	c.leaderEpoch(s, b, position)
 	c.readRecords(s, b, position)
 	c.offsetEntry(s, b, position)
@@ -239,26 +245,22 @@ func (c *check) takeBatch(s *segmentCheck, b protocol.Batch, position int64) int
 	return position + int64(len(b))
 }
 
-// place holds a batch's offsets against what is due.
-func (c *check) place(s *segmentCheck, b protocol.Batch, position int64) {
-	base := b.BaseOffset()
+// misplaced holds a batch's offsets against what is due.
+func (c *check) misplaced(s *segmentCheck, b protocol.Batch) string {
+	base, last := b.BaseOffset(), b.LastOffset()
 	switch {
 	case c.next >= 0 && base < c.next:
-		c.wrong(s.path, position, "a batch of offsets %d to %d where offset %d is due", base, b.LastOffset(), c.next)
+		return fmt.Sprintf("a batch of offsets %d to %d where offset %d is due", base, last, c.next)
 	case c.next >= 0 && base > c.next && c.next >= c.gaps:
-		c.wrong(s.path, position, "offsets %d to %d are missing before the batch", c.next, base-1)
+		return fmt.Sprintf("offsets %d to %d are missing before the batch", c.next, base-1)
 	case base < s.base:
-		c.wrong(s.path, position, "offset %d does not belong to the segment", base)
+		return fmt.Sprintf("offset %d does not belong to the segment", base)
+	case s.end >= 0 && last >= s.end:
+		return fmt.Sprintf("offset %d belongs to the next segment", last)
+	case last-s.base > math.MaxInt32:
+		return fmt.Sprintf("offset %d is too far from the segment's", last)
 	}
-	if s.end >= 0 && b.LastOffset() >= s.end {
-		c.wrong(s.path, position, "offset %d belongs to the next segment", b.LastOffset())
-	}
-	if b.LastOffset()-s.base > math.MaxInt32 {
-		c.wrong(s.path, position, "offset %d is too far from the segment's", b.LastOffset())
-	}
-	if base >= c.gaps && int64(b.Count()) != int64(b.LastOffsetDelta())+1 || b.Count() < 0 || int64(b.Count()) > int64(b.LastOffsetDelta())+1 {
-		c.wrong(s.path, position, "a batch of %d records has offsets %d to %d", b.Count(), base, b.LastOffset())
-	}
+	return ""
 }
 
 // leaderEpoch holds a batch's epoch against the checkpoint; one disagreement is told, for the others follow from it.
@@ -289,10 +291,15 @@ func (c *check) readRecords(s *segmentCheck, b protocol.Batch, position int64) {
 	var r protocol.Record
 	it.Open(b, &c.scratch)
 	defer it.Close()
+	whole := b.BaseOffset() >= c.gaps // nothing was compacted away
+	if span := int64(b.LastOffsetDelta()) + 1; b.Count() < 0 || int64(b.Count()) > span || whole && int64(b.Count()) != span {
+		c.wrong(s.path, position, "a batch of %d records has offsets %d to %d", b.Count(), b.BaseOffset(), b.LastOffset())
+		return
+	}
 	before, n := b.BaseOffset()-1, int32(0)
 	for it.Next(&r) {
 		n++
-		if r.Offset <= before || r.Offset > b.LastOffset() || b.BaseOffset() >= c.gaps && r.Offset != before+1 {
+		if r.Offset <= before || r.Offset > b.LastOffset() || whole && r.Offset != before+1 {
 			c.wrong(s.path, position, "a record at offset %d follows offset %d in a batch of offsets %d to %d", r.Offset, before, b.BaseOffset(), b.LastOffset())
 			break
 		}

@@ -16,6 +16,7 @@ type seen struct {
 	lastOffset   int64 // of its last data batch; -1: none was seen in this epoch
 	txnFirst     int64 // of the open transaction; -1: none
 	txnKnown     bool  // whether one is open is known
+	doubtful     bool  // its sequences were told not to follow each other
 }
 
 type producers struct {
@@ -52,6 +53,7 @@ func (c *check) sequence(s *segmentCheck, b protocol.Batch, position int64) {
 		return
 	}
 	bumped := b.ProducerEpoch() > q.epoch
+	problems := len(c.problems)
 	switch due := int32((int64(q.lastSequence) + 1) & 0x7fffffff); {
 	case b.BaseOffset() < c.gaps || fresh:
 	case b.BaseSequence() < 0:
@@ -61,6 +63,7 @@ func (c *check) sequence(s *segmentCheck, b protocol.Batch, position int64) {
 	case !bumped && q.lastSequence >= 0 && b.BaseSequence() != due:
 		c.wrong(s.path, position, "producer %d, epoch %d, writes sequence %d where %d is due", id, q.epoch, b.BaseSequence(), due)
 	}
+	q.doubtful = q.doubtful || len(c.problems) > problems
 	q.epoch, q.lastSequence, q.lastOffset = b.ProducerEpoch(), b.LastSequence(), b.LastOffset()
 	switch {
 	case !b.IsTransactional():
@@ -198,7 +201,7 @@ func (c *check) producerEntry(path string, e storage.ProducerEntry, note bool) {
 	switch {
 	case q == nil && e.LastOffset >= c.producers.since:
 		why = fmt.Sprintf("producer %d is said to have written offset %d, and has not", e.ProducerID, e.LastOffset)
-	case q == nil:
+	case q == nil || q.doubtful:
 	case e.Epoch != q.epoch:
 		why = fmt.Sprintf("producer %d has epoch %d, and in the log %d", e.ProducerID, e.Epoch, q.epoch)
 	case e.LastOffset >= 0 && q.lastOffset >= 0 && (e.LastOffset != q.lastOffset || e.LastSequence != q.lastSequence):
