@@ -259,9 +259,11 @@ func TestLaggingConsumer(t *testing.T) {
 		s.consume("lag", 0)
 		const tail = 9 << 20 // what is near the end stays, for the next who reads there
 		inserted, drops, left := s.inserted("lag")+s.inserted(""), s.count("drops"), s.resident()
-		t.Logf("%d pages: %d brought in, %d dropped, %d are left", s.pages, inserted, drops, left)
-		if inserted < s.pages || inserted > s.pages*11/10 || !about(inserted-drops, left) || s.count("evictions") != evicted {
-			t.Errorf("of %d pages %d were brought in, %d dropped, %d evicted; %d are left", s.pages, inserted, drops, s.count("evictions")-evicted, left)
+		gone := s.count("evictions") - evicted // a machine whose memory is full takes some back itself
+		t.Logf("%d pages: %d brought in, %d dropped, %d evicted, %d are left", s.pages, inserted, drops, gone, left)
+		// Where readers of the disk stand in a queue, some of what was read ahead is dropped before its turn, and read again.
+		if inserted < s.pages || inserted > s.pages*3/2 || !about(inserted-drops-gone, left) || gone > s.pages/20 {
+			t.Errorf("of %d pages %d were brought in, %d dropped, %d evicted; %d are left", s.pages, inserted, drops, gone, left)
 		}
 		if left > tail/int64(os.Getpagesize()) {
 			t.Errorf("%d pages are left in the cache", left)
