@@ -22,6 +22,10 @@ type TopicCounters struct {
 	// or corrupt, an offset out of range). Errors has all of them.
 	FailedProduce uint64
 	FailedFetch   uint64
+	// Requests of share groups, once for each topic of one; failed: one of its
+	// partitions was, but a matter of course.
+	ShareFetchRequests, FailedShareFetch             uint64
+	ShareAcknowledgeRequests, FailedShareAcknowledge uint64
 	// Sent is what left of BytesOut, by the rung of the fetch ladder; of topics only.
 	Sent reactor.RungBytes
 }

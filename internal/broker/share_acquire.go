@@ -67,6 +67,7 @@ func (p *sharePart) acquire(sp *sharePartition) {
 	}
 	for _, r := range p.got {
 		op.maxRecords -= r.Last - r.First + 1
+		sp.shard.shares.counts.Acquired += uint64(r.Last - r.First + 1)
 	}
 	if len(p.got) > 0 {
 		op.acquired = true

@@ -60,6 +60,7 @@ type sharing struct {
 	inForce    *ShareSettings // nil: to be read anew
 	partitions map[sharePartitionKey]*sharePartition
 	sessions   *share.Sessions
+	counts     ShareCounts
 	fetching   shareFetchList
 	unanswered shareFetchQueue
 	woken      []wokenShare

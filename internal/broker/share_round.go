@@ -209,6 +209,11 @@ func (p *sharePart) acknowledgeOn(owner *Shard, done func(protocol.ErrorCode)) {
 		p.end = sp.machine.End()
 		sp.acknowledge(p.visit.op.member.Member, p.batches, func(code protocol.ErrorCode) {
 			p.noRenewal = code == protocol.INVALID_RECORD_STATE && sp.machine.RenewalRefused()
+			for i := range p.batches {
+				if code == protocol.NONE {
+					owner.shares.counts.add(&p.batches[i])
+				}
+			}
 			done(code)
 		})
 	}
@@ -228,6 +233,7 @@ func (op *shareFetchOp) end() {
 		if op.timer.Armed() {
 			op.home.core.Cancel(&op.timer)
 		}
+		op.count()
 		op.then(op)
 	}
 }

@@ -73,6 +73,7 @@ type CoreSnapshot struct {
 	Coordinators []CoordinatorFigures // by internal topic
 	Groups       GroupFigures
 	Transactions TransactionFigures
+	Shares       ShareFigures
 
 	counting group.Figures
 	group    int // of the coordinator at index
@@ -179,6 +180,7 @@ func (s *CoreSnapshot) copyTimes() {
 	s.step = snapshotGroups
 	s.copyCoordinators()
 	s.copyTransactions()
+	s.copyShares()
 }
 
 // copyPartitions goes through the store's list from its end: one that is taken

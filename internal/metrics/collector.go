@@ -53,6 +53,7 @@ func (c *collector) Gather() ([]*dto.MetricFamily, error) {
 	c.putKafkaController(out)
 	c.putGroups(out)
 	c.putTransactions(out)
+	c.putShares(out)
 	c.putMemory(out)
 	c.putAttribution(out)
 	out.put(scrapeSeconds, time.Since(begun).Seconds())
@@ -162,6 +163,10 @@ func addCounters(to, from *broker.TopicCounters) {
 	to.FetchRequests += from.FetchRequests
 	to.FailedProduce += from.FailedProduce
 	to.FailedFetch += from.FailedFetch
+	to.ShareFetchRequests += from.ShareFetchRequests
+	to.FailedShareFetch += from.FailedShareFetch
+	to.ShareAcknowledgeRequests += from.ShareAcknowledgeRequests
+	to.FailedShareAcknowledge += from.FailedShareAcknowledge
 	for rung, bytes := range from.Sent {
 		to.Sent[rung] += bytes
 	}

@@ -46,6 +46,10 @@ var topicFamilies = []struct {
 	{topicFamily("totalfetchrequests", "TotalFetchRequestsPerSec", "Fetches, each partition of a request counted (once: Kafka counts one that waited twice)."), func(c *broker.TopicCounters) uint64 { return c.FetchRequests }},
 	{topicFamily("failedproducerequests", "FailedProduceRequestsPerSec", "Produces that failed, without the errors that Kafka leaves out as a matter of course."), func(c *broker.TopicCounters) uint64 { return c.FailedProduce }},
 	{topicFamily("failedfetchrequests", "FailedFetchRequestsPerSec", "Fetches that failed, likewise."), func(c *broker.TopicCounters) uint64 { return c.FailedFetch }},
+	{topicFamily("totalsharefetchrequests", "TotalShareFetchRequestsPerSec", "ShareFetches, each topic of a request counted."), func(c *broker.TopicCounters) uint64 { return c.ShareFetchRequests }},
+	{topicFamily("failedsharefetchrequests", "FailedShareFetchRequestsPerSec", "ShareFetches that failed for a partition of the topic, without the errors left out of failed fetches."), func(c *broker.TopicCounters) uint64 { return c.FailedShareFetch }},
+	{topicFamily("totalshareacknowledgementrequests", "TotalShareAcknowledgementRequestsPerSec", "Acknowledgements, of ShareFetch too, each topic of a request counted."), func(c *broker.TopicCounters) uint64 { return c.ShareAcknowledgeRequests }},
+	{topicFamily("failedshareacknowledgementrequests", "FailedShareAcknowledgementRequestsPerSec", "Acknowledgements of which a partition's were refused."), func(c *broker.TopicCounters) uint64 { return c.FailedShareAcknowledge }},
 }
 
 func (c *collector) putKafkaTopics(out *output) {

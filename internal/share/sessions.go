@@ -48,6 +48,7 @@ type Session struct {
 
 	partitions []TopicPartition
 	places     map[TopicPartition]int
+	of         *Sessions // nil: it has ended
 }
 
 // Partitions are what the member fetches, in the order of asking but that the last takes
@@ -61,6 +62,14 @@ func (s *Session) Add(tp TopicPartition) {
 	}
 	s.places[tp] = len(s.partitions)
 	s.partitions = append(s.partitions, tp)
+	s.counted(1)
+}
+
+// counted keeps the count of all sessions' partitions.
+func (s *Session) counted(n int) {
+	if s.of != nil {
+		s.of.partitions += n
+	}
 }
 
 // Forget has the member fetch a partition no more.
@@ -74,6 +83,7 @@ func (s *Session) Forget(tp TopicPartition) {
 	s.partitions[at], s.places[moved] = moved, at
 	s.partitions = s.partitions[:last]
 	delete(s.places, tp)
+	s.counted(-1)
 }
 
 // Sessions are the share sessions of one core: Kafka's ShareSessionCache. It is bounded:
@@ -83,6 +93,7 @@ type Sessions struct {
 	limit        int
 	byKey        map[SessionKey]*Session
 	byConnection map[uint64][]*Session
+	partitions   int // of all sessions
 }
 
 // NewSessions has room for limit sessions.
@@ -92,6 +103,9 @@ func NewSessions(limit int) *Sessions {
 
 // Len is how many sessions there are.
 func (c *Sessions) Len() int { return len(c.byKey) }
+
+// Partitions is how many partitions all sessions have together.
+func (c *Sessions) Partitions() int { return c.partitions }
 
 // Find is the member's session, or nil.
 func (c *Sessions) Find(key SessionKey) *Session { return c.byKey[key] }
@@ -103,7 +117,7 @@ func (c *Sessions) Begin(key SessionKey, connection uint64) (*Session, protocol.
 	if len(c.byKey) >= c.limit {
 		return nil, protocol.SHARE_SESSION_LIMIT_REACHED
 	}
-	s := &Session{Key: key, Connection: connection, Epoch: 1, places: map[TopicPartition]int{}}
+	s := &Session{Key: key, Connection: connection, Epoch: 1, places: map[TopicPartition]int{}, of: c}
 	c.byKey[key] = s
 	c.byConnection[connection] = append(c.byConnection[connection], s)
 	return s, protocol.NONE
@@ -137,6 +151,8 @@ func (c *Sessions) End(key SessionKey) *Session {
 		return nil
 	}
 	delete(c.byKey, key)
+	s.counted(-len(s.partitions))
+	s.of = nil
 	list := c.byConnection[s.Connection]
 	at := slices.Index(list, s)
 	if list = slices.Delete(list, at, at+1); len(list) == 0 {
