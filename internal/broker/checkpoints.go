@@ -5,7 +5,7 @@ import (
 	"slipstream/storage"
 )
 
-// Every log.flush.offset.checkpoint.interval.ms core 0 collects every core's
+// Every log.flush.offset.checkpoint.interval.ms, and soon after a log was compacted, core 0 collects every core's
 // recovery points and log start offsets and a helper writes Kafka's checkpoint
 // files. They are what a start after a crash goes by.
 
@@ -15,20 +15,48 @@ type checkpointRound struct {
 	all   []storage.Checkpoint
 	at    int
 	timer reactor.Timer
+	soon  bool // a log was compacted since the round began
 	err   error
 }
+
+// cleanedCheckpointNanos is how long the checkpoint of a log that was compacted waits for
+// those of others. (Kafka writes its file after each; what a crash in between costs is
+// that the log is compacted once more.)
+const cleanedCheckpointNanos = 1e9
 
 func (s *Shard) startCheckpoints() {
 	if s.broker.settings.CheckpointMillis <= 0 {
 		return
 	}
-	r := &checkpointRound{shard: s}
-	s.core.After(s.broker.settings.CheckpointMillis*1e6, &r.timer, r)
+	s.checkpoints = &checkpointRound{shard: s}
+	s.checkpoints.wait()
+}
+
+// wait waits for the next round.
+func (r *checkpointRound) wait() {
+	nanos := r.shard.broker.settings.CheckpointMillis * 1e6
+	if r.soon {
+		nanos = min(nanos, cleanedCheckpointNanos)
+	}
+	r.shard.core.After(nanos, &r.timer, r)
+}
+
+// checkpointSoon has a round begin soon: a log was compacted. On core 0.
+func (s *Shard) checkpointSoon() {
+	r := s.checkpoints
+	if r == nil || r.soon {
+		return
+	}
+	r.soon = true
+	if r.timer.Armed() { // else a round is under way, and waits when it ends
+		s.core.Cancel(&r.timer)
+		r.wait()
+	}
 }
 
 // Fire implements reactor.TimerHandler: a round begins on core 0.
 func (r *checkpointRound) Fire(*reactor.Timer) {
-	r.all, r.at = r.all[:0], 0
+	r.all, r.at, r.soon = r.all[:0], 0, false
 	r.Deliver(r.shard.core)
 }
 
@@ -54,7 +82,7 @@ func (r *checkpointRound) Deliver(c *reactor.Core) {
 	if r.err != nil {
 		r.shard.broker.log.Error("checkpoint files could not be written", "error", r.err)
 	}
-	r.shard.core.After(r.shard.broker.settings.CheckpointMillis*1e6, &r.timer, r)
+	r.wait()
 }
 
 // checkpointWrite is a round on its way to a helper.

@@ -215,6 +215,9 @@ func (r *cleanerHome) Deliver(c *reactor.Core) {
 		figures.MaxCleanSeconds, figures.MaxBufferUtilization, figures.RecopyRatio = last.MaxCleanSeconds, last.MaxBufferUtilization, last.RecopyRatio
 	}
 	r.best = storage.Cleanable{}
+	if r.cleaned {
+		s.checkpointSoon()
+	}
 	if r.cleaned && !s.cleaning.stopped {
 		c.After(0, &r.timer, (*cleanerRound)(r))
 		return

@@ -149,13 +149,23 @@ func TestCompaction(t *testing.T) {
 	if cleanings < 3 {
 		t.Errorf("%d cleanings", cleanings)
 	}
+	file := filepath.Join(b.dir, "cleaner-offset-checkpoint")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // long before log.flush.offset.checkpoint.interval.ms
+		text, err := os.ReadFile(file)
+		if err == nil && strings.Count(string(text), "state ") == 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not kept while the broker runs: %q, %v", text, err)
+		}
+	}
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.logs.String(), "a log was compacted") {
 		t.Errorf("nothing was logged:\n%s", b.logs)
 	}
-	got, err := os.ReadFile(filepath.Join(b.dir, "cleaner-offset-checkpoint"))
+	got, err := os.ReadFile(file)
 	if err != nil || strings.Count(string(got), "state ") != 3 {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -49,7 +49,8 @@ type Shard struct {
 
 	requests      []RequestCounts // by place in apis
 	refused       []RefusalCount
-	counters      TopicCounters // of all topics
+	checkpoints   *checkpointRound // core 0's
+	counters      TopicCounters    // of all topics
 	produceErrors ErrorCounts
 	fetchErrors   ErrorCounts
 	parkedFetches int
