@@ -1,5 +1,7 @@
 package share
 
+import "math"
+
 // RecordState is what has become of a record, by Kafka's numbers.
 type RecordState int8
 
@@ -94,13 +96,14 @@ func ordered(batches []StateBatch) bool {
 	return true
 }
 
-// after: b is a batch that can be kept, and may come behind those.
+// after: b is a batch that can be kept, and may come behind those. One up to the last of all
+// offsets cannot: there is none for a window to end at.
 func (b StateBatch) after(those []StateBatch) bool {
 	end := int64(-1)
 	if n := len(those); n > 0 {
 		end = those[n-1].Last
 	}
-	return b.First > end && b.Last >= b.First && (b.State == Available || b.State.terminal()) && b.DeliveryCount >= 0
+	return b.First > end && b.Last >= b.First && b.Last < math.MaxInt64 && (b.State == Available || b.State.terminal()) && b.DeliveryCount >= 0
 }
 
 // orderly leaves out what a log should not have, so that the rest is ordered.
