@@ -84,6 +84,9 @@ func (f *Filter) survey(b Batch, rules *FilterRules) (v survey, err error) {
 // each calls see with the head and the bytes (without the length) of each record.
 func (f *Filter) each(b Batch, see func(i int, head *recordHead, body []byte) error) error {
 	var w walker
+	if b.Count() < 0 {
+		return errRecordStructure
+	}
 	err := w.open(b, &f.scratch)
 	if b.Codec() != None {
 		defer f.scratch.release()
