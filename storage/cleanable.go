@@ -56,6 +56,21 @@ func (p *Partition) Cleanable(nowMillis int64) (c Cleanable, ok bool) {
 	return c, true
 }
 
+// SyncForCleaning has the closed segments of a compacted log synced, where that is missing, and says whether it was. A
+// roll does it; after a crash the recovery point lies behind segments that rolled long ago, and a log that is seldom written to
+// would wait for its next roll before it is compacted at all.
+func (p *Partition) SyncForCleaning() bool {
+	if !p.config.Compacted || p.closed || p.state == gone || p.trouble == unsyncable || p.syncing.running || p.trail.sync > 0 {
+		return false
+	}
+	base := p.activeSegment().base
+	if p.offsets.RecoveryPoint >= base {
+		return false
+	}
+	p.syncClosed(base)
+	return true
+}
+
 // firstDirty is the first offset that was not cleaned. Where the checkpoint does not fit the log, all of it is dirty.
 func (p *Partition) firstDirty() int64 {
 	if p.cleanedTo < p.offsets.LogStart || p.cleanedTo > p.offsets.LogEnd {

@@ -22,6 +22,10 @@ type CleanerSettings struct {
 // maxCleaners is how many cleaners there are at most.
 const maxCleaners = 64
 
+// syncsPerLook is how many logs a cleaner has synced, on a core and in a round, so that they can be cleaned in a later one: after a
+// crash that can be all of them.
+const syncsPerLook = 16
+
 // CleanerFigures are Kafka's figures of its log cleaner.
 type CleanerFigures struct {
 	MaxDirtyRatio        float64 // of the filthiest log, when it was last looked for
@@ -48,6 +52,7 @@ type cleanerRound struct {
 
 	at      int // the core that it is on
 	index   int // the partition that it looks at next, from the end of the list
+	syncs   int // that it has asked for on this core
 	best    storage.Cleanable
 	bestAt  int
 	figures CleanerFigures
@@ -104,7 +109,7 @@ func (r *cleanerRound) rest() {
 
 // begin begins with the partitions of the core that it is on.
 func (r *cleanerRound) begin() {
-	r.index = r.first.broker.shards[r.at].store.Partitions()
+	r.index, r.syncs = r.first.broker.shards[r.at].store.Partitions(), 0
 	r.Deliver(r.first.broker.shards[r.at].core)
 }
 
@@ -142,6 +147,9 @@ func (r *cleanerRound) look(s *Shard, nowMillis int64) bool {
 		}
 		r.index--
 		p := s.store.Partition(r.index)
+		if r.syncs < syncsPerLook && p.SyncForCleaning() {
+			r.syncs++
+		}
 		c, ok := p.Cleanable(nowMillis)
 		if !ok {
 			continue
