@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 
 	"slipstream/protocol"
@@ -80,9 +81,15 @@ func DecodeTimeIndex(b []byte) (entries []TimeIndexEntry, zeros int, err error) 
 	return entries, len(b) - n, nil
 }
 
+// zeroBlock holds a whole number of entries of either index: Kafka makes ten megabytes of room ahead.
+var zeroBlock [6 << 10]byte
+
 // trimZeros is the length of b without the entries of zeros at its end.
 func trimZeros(b []byte, size int) int {
 	n := len(b)
+	for n >= len(zeroBlock) && bytes.Equal(b[n-len(zeroBlock):n], zeroBlock[:]) {
+		n -= len(zeroBlock)
+	}
 	for n > 0 && allZero(b[n-size:n]) {
 		n -= size
 	}
