@@ -100,6 +100,7 @@ func logVerify() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringSliceVar(&o.Compacted, "compacted", nil, "a `TOPIC` that is compacted by the broker's properties file; may be repeated")
 	c.Flags().IntVarP(&o.Workers, "parallel", "j", 0, "check `N` partitions at once (otherwise one a processor)")
 	c.Flags().Lookup("parallel").DefValue = "" // not to be shown
 	return c

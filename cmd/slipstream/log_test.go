@@ -214,6 +214,9 @@ var damages = []damage{
 	{name: "a recovery point behind the end", file: "recovery-point-offset-checkpoint", plant: func(b []byte, _ []int) []byte {
 		return bytes.Replace(b, []byte("orders 0 600\n"), []byte("orders 0 601\n"), 1)
 	}, says: "orders-0: offset 601 lies behind the log's end, 600"},
+	{name: "a high watermark that a power cut has left behind the end", file: "replication-offset-checkpoint", kill: true, note: true, plant: func(b []byte, _ []int) []byte {
+		return bytes.Replace(b, []byte("orders 0 600\n"), []byte("orders 0 601\n"), 1)
+	}, says: "orders-0: offset 601 lies behind the log's end, 600"},
 	{name: "leader epochs", file: "orders-0/leader-epoch-checkpoint", plant: func([]byte, []int) []byte { return []byte("1\n") }, says: "version"},
 	{name: "a topic id", file: "orders-0/partition.metadata", plant: func([]byte, []int) []byte { return []byte("version: 0\ntopic_id: x") }, says: "is not an id"},
 }
@@ -335,9 +338,16 @@ func TestLogVerifyAfterCompaction(t *testing.T) {
 			b.signal(t, syscall.SIGKILL)
 			b.wait(t, 20*time.Second)
 		}
-		r, err := logtool.Verify(ring.NewLinux(), dir, logtool.VerifyOptions{})
+		r, err := logtool.Verify(ring.NewLinux(), dir, logtool.VerifyOptions{Compacted: []string{"orders"}})
 		if err != nil || len(r.Problems) > 0 || r.Clean != clean || r.Records < 200 {
 			t.Errorf("clean %v: %v: %+v", clean, err, r)
+		}
+	}
+	for checkpoint, missing := range map[string]bool{"0\n1\norders 0 400\n": false, "0\n0\n": true} {
+		write(t, filepath.Join(dir, "cleaner-offset-checkpoint"), []byte(checkpoint))
+		r, err := logtool.Verify(ring.NewLinux(), dir, logtool.VerifyOptions{})
+		if err != nil || len(r.Problems) > 0 != missing || missing && !strings.Contains(r.Problems[0].Why, "are missing before the batch") {
+			t.Errorf("with the checkpoint %q: %v: %+v", checkpoint, err, r)
 		}
 	}
 }

@@ -62,6 +62,9 @@ type VerifyOptions struct {
 	Workers int // partitions at once; 0: as many as there are processors
 	// Progress, if not nil, is called from any goroutine as bytes of the logs have been read.
 	Progress func(done, total int64)
+	// Compacted are topics whose offsets may have gaps although neither cleaner-offset-checkpoint nor the metadata log says
+	// that they were compacted: log.cleanup.policy of a properties file is in neither.
+	Compacted []string
 }
 
 // maxProblems of a partition are told; a log of garbage has no end of them.
@@ -86,6 +89,9 @@ func Verify(k ring.Files, path string, o VerifyOptions) (*Report, error) {
 	r := &Report{Problems: []Problem{}}
 	a := look(k, dir, r)
 	r.Clean = a.clean
+	for _, topic := range o.Compacted {
+		a.compacted[topic] = true
+	}
 	checks := make([]*check, 0, len(dir.partitions))
 	var total int64
 	for _, p := range dir.partitions {
