@@ -8,6 +8,8 @@ GIOURING = -tags giouring -ldflags=-checklinkname=0
 LEVELS   = 5.15 6.1
 FUZZTIME ?= 20s
 SEEDS    ?= 1000
+# Slow tests of what no ring level changes: once, in unit, is enough.
+SLOW     = 'TestTransactionOfManyPartitions|TestManyAborted|TestQuotasHold|TestRequestQuota|TestWarmStart|TestRebalanceOfAThousandMembers'
 SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
@@ -44,13 +46,13 @@ invariants:
 
 # The second kernel: the same ring tests, its Prepare methods as the oracle of ours, and the broker on it.
 giouring:
-	SLIPSTREAM_RING_KERNEL=giouring go test $(GIOURING) ./ring ./internal/broker
+	SLIPSTREAM_RING_KERNEL=giouring go test $(GIOURING) -skip $(SLOW) ./ring ./internal/broker
 	SLIPSTREAM_RING_KERNEL=giouring SLIPSTREAM_BUILD_FLAGS="$(GIOURING)" go test -count=1 -run 'TestPipelining|TestAcksZero' ./internal/clients
 
 # The broker at every lower level of the ring; the highest ran above, and the tests of ring and reactor go through all levels themselves.
 levels:
 	for level in $(LEVELS); do \
-	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 ./internal/broker || exit 1; \
+	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 -skip $(SLOW) ./internal/broker || exit 1; \
 	  SLIPSTREAM_RING_LEVEL=$$level go test -count=1 -run 'TestPipelining|TestAcksZero|TestJavaProducerPerformance' ./internal/clients || exit 1; \
 	done
 
