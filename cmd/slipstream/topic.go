@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -340,7 +339,5 @@ func (f *topicFlags) print(w io.Writer, v any, table func(io.Writer)) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	table(t)
-	return t.Flush()
+	return writeTable(w, table)
 }
