@@ -45,7 +45,7 @@ func groupError(what, group string, err error) error {
 	}
 	message := strings.TrimSuffix(code.Description, ".")
 	if code == kerr.GroupIDNotFound {
-		message = "there is no such group"
+		message = "there is no such classic or consumer group"
 	}
 	return fmt.Errorf("cannot %s group %s: %s (%s)", what, group, message, code.Message)
 }

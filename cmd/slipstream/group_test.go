@@ -82,9 +82,9 @@ func TestGroups(t *testing.T) {
 		{"list", 0, `GROUP +TYPE +STATE +PROTOCOL\nbilling +classic +Stable +consumer\n`, nil},
 		{"describe billing", 0, `billing: classic group, Stable, 1 member, lag 0\nTOPIC +PARTITION +COMMITTED +END +LAG +MEMBER +CLIENT +HOST\n` +
 			`orders +0 +5 +5 +0 +reader-[\w-]+ +reader +/127.0.0.1\norders +1 +5 +5 +0 +reader-[\w-]+ +reader +/127.0.0.1\n`, nil},
-		{"describe nobody", 1, ``, []string{"slipstream: cannot describe group nobody: there is no such group (GROUP_ID_NOT_FOUND)\n"}},
+		{"describe nobody", 1, ``, []string{"slipstream: cannot describe group nobody: there is no such classic or consumer group (GROUP_ID_NOT_FOUND)\n"}},
 		{"reset-offsets billing --all-topics --to-earliest --execute", 1, ``, []string{"it has members (it is Stable)"}},
-		{"delete billing nobody", 1, ``, []string{"cannot delete group billing: The group is not empty (NON_EMPTY_GROUP)", "cannot delete group nobody: there is no such group"}},
+		{"delete billing nobody", 1, ``, []string{"cannot delete group billing: The group is not empty (NON_EMPTY_GROUP)", "cannot delete group nobody: there is no such classic or consumer group"}},
 	})
 	leave()
 	play([]step{
