@@ -1,5 +1,5 @@
 # make run    build and serve ./data on 127.0.0.1:9092
-# make test   everything that must hold, in about ten minutes
+# make test   everything that must hold, in a little over a quarter of an hour
 # Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, sim-mutants, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
