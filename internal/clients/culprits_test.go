@@ -58,10 +58,19 @@ func TestCulpritsOfTheRealBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.fill("flood", 200<<20)
-	went := s.count("evictions")
-	by := s.count("evicted_by", "culprit_topic", "flood", "culprit_client", "")
+	// The kernel may still be taking pages back: the counter and the cache are compared when none went between the two.
+	var went, by, left int64
+	for range 20 {
+		went = s.count("evictions")
+		by = s.count("evicted_by", "culprit_topic", "flood", "culprit_client", "")
+		left = s.resident()
+		time.Sleep(150 * time.Millisecond) // scrapes within a tenth of a second share what the cores told
+		if s.count("evictions") == went {
+			break
+		}
+	}
 	t.Logf("%d pages of %d went, %d of them for appends to the other log", went, 24<<20/os.Getpagesize(), by)
-	if left := s.resident(); went < 1000 || !about(s.count("write_inserts")-went, left) {
+	if went < 1000 || !about(s.count("write_inserts")-went, left) {
 		t.Errorf("%d pages went of %d, %d are left", went, s.count("write_inserts"), left)
 	}
 	if by < went*9/10 {
