@@ -278,53 +278,6 @@ func (op *shareFetchOp) result(p *sharePart, r *protocol.ShareFetchResult) {
 	}
 }
 
-// shareFetchQueue holds ops whose response found the arena full.
-type shareFetchQueue struct{ head, tail *shareFetchOp }
-
-func (q *shareFetchQueue) push(op *shareFetchOp) {
-	op.next = nil
-	if q.tail == nil {
-		q.head = op
-	} else {
-		q.tail.next = op
-	}
-	q.tail = op
-}
-
-func (q *shareFetchQueue) retry() {
-	op := q.head
-	q.head, q.tail = nil, nil
-	for op != nil {
-		next := op.next
-		op.next = nil
-		op.then(op)
-		op = next
-	}
-}
-
-// shareFetchList is the list of the ops under way on a core.
-type shareFetchList struct{ head *shareFetchOp }
-
-func (l *shareFetchList) add(op *shareFetchOp) {
-	op.before, op.after = nil, l.head
-	if l.head != nil {
-		l.head.before = op
-	}
-	l.head = op
-}
-
-func (l *shareFetchList) remove(op *shareFetchOp) {
-	if op.before == nil {
-		l.head = op.after
-	} else {
-		op.before.after = op.after
-	}
-	if op.after != nil {
-		op.after.before = op.before
-	}
-	op.before, op.after = nil, nil
-}
-
 // ackText says more of why a part's acknowledgements were refused by their
 // share-partition, in Kafka's words.
 func (p *sharePart) ackText() string {

@@ -126,32 +126,4 @@ func (c *call) send(buf *bytebufferpool.ByteBuffer) bool {
 	return true
 }
 
-// callQueue is an intrusive queue of calls.
-type callQueue struct{ head, tail *call }
-
-func (q *callQueue) push(c *call) {
-	c.next = nil
-	if q.tail == nil {
-		q.head = c
-	} else {
-		q.tail.next = c
-	}
-	q.tail = c
-}
-
-// resend tries each once more; those that still find no room queue up again, and
-// are in nobody's way.
-func (q *callQueue) resend() {
-	c := q.head
-	q.head, q.tail = nil, nil
-	for c != nil {
-		next := c.next
-		c.next = nil
-		if !c.send(c.waiting) {
-			q.push(c)
-		}
-		c = next
-	}
-}
-
 func cloneString(s string) string { return strings.Clone(s) }

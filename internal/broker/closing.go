@@ -85,26 +85,3 @@ func (s *Shard) resign() {
 		}
 	})
 }
-
-// fetchList is the list of the fetches under way on a core.
-type fetchList struct{ head *fetchOp }
-
-func (l *fetchList) add(op *fetchOp) {
-	op.before, op.after = nil, l.head
-	if l.head != nil {
-		l.head.before = op
-	}
-	l.head = op
-}
-
-func (l *fetchList) remove(op *fetchOp) {
-	if op.before == nil {
-		l.head = op.after
-	} else {
-		op.before.after = op.after
-	}
-	if op.after != nil {
-		op.after.before = op.before
-	}
-	op.before, op.after = nil, nil
-}

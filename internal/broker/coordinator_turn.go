@@ -13,9 +13,9 @@ type coordinating struct {
 	started bool
 	stopped bool
 
-	marked coordinatedList // looked at when this turn ends
-	rest   coordinatedList // looked at in the next one
-	waking bool            // a message to this core is under way, so that there is a next one
+	marked queue[coordinated, *coordinated] // looked at when this turn ends
+	rest   queue[coordinated, *coordinated] // looked at in the next one
+	waking bool                             // a message to this core is under way, so that there is a next one
 
 	loads   int // under way
 	waiting []*coordinated
@@ -41,28 +41,6 @@ const (
 	// anew: a full disk must not keep the core reading.
 	reloadPauseNanos = 200_000_000
 )
-
-// coordinatedList is an intrusive queue.
-type coordinatedList struct{ head, tail *coordinated }
-
-func (l *coordinatedList) push(c *coordinated) {
-	c.next = nil
-	if l.tail == nil {
-		l.head = c
-	} else {
-		l.tail.next = c
-	}
-	l.tail = c
-}
-
-func (l *coordinatedList) pop() *coordinated {
-	c := l.head
-	l.head, c.next = c.next, nil
-	if l.head == nil {
-		l.tail = nil
-	}
-	return c
-}
 
 // millis is the machines' time: the wall clock's, except that it goes on at its
 // pace when that is set back.

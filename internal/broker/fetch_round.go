@@ -438,27 +438,10 @@ func (op *fetchOp) Fire(*reactor.Timer) {
 	op.callBack()
 }
 
-// visitQueue is an intrusive queue of woken visits.
-type visitQueue struct{ head, tail *fetchVisit }
-
-func (q *visitQueue) push(v *fetchVisit) {
-	v.next = nil
-	if q.tail == nil {
-		q.head = v
-	} else {
-		q.tail.next = v
-	}
-	q.tail = v
-}
-
-// sendHome empties the queue of woken visits; new ones may join while it runs.
-func (q *visitQueue) sendHome() {
-	for q.head != nil {
-		v := q.head
-		q.head = v.next
-		if q.head == nil {
-			q.tail = nil
-		}
+// sendVisitsHome empties the queue of woken visits; new ones may join while it runs.
+func (s *Shard) sendVisitsHome() {
+	for s.wokenVisits.head != nil {
+		v := s.wokenVisits.pop()
 		v.queued = false
 		v.times.woke = v.owner.core.Clock
 		v.unpark()

@@ -76,50 +76,18 @@ func (s *Shard) putFetch(op *fetchOp) {
 	s.freeFetch = op
 }
 
-// produceQueue and fetchQueue hold ops whose response found the arena full.
-type produceQueue struct{ head, tail *produceOp }
-
-func (q *produceQueue) push(op *produceOp) {
-	op.next = nil
-	if q.tail == nil {
-		q.head = op
-	} else {
-		q.tail.next = op
+// retryUnanswered tries those once more whose response found the arena full; where
+// there still is no room they queue up again, and are in nobody's way.
+func (s *Shard) retryUnanswered() {
+	for calls := s.unsent.take(); calls.head != nil; {
+		if c := calls.pop(); !c.send(c.waiting) {
+			s.unsent.push(c)
+		}
 	}
-	q.tail = op
-}
-
-// retry tries each op once more; those that still find no room queue up again.
-func (q *produceQueue) retry(s *Shard) {
-	op := q.head
-	q.head, q.tail = nil, nil
-	for op != nil {
-		next := op.next
-		op.next = nil
-		s.finishProduce(op)
-		op = next
+	for produces := s.unansweredProduce.take(); produces.head != nil; {
+		s.finishProduce(produces.pop())
 	}
-}
-
-type fetchQueue struct{ head, tail *fetchOp }
-
-func (q *fetchQueue) push(op *fetchOp) {
-	op.next = nil
-	if q.tail == nil {
-		q.head = op
-	} else {
-		q.tail.next = op
-	}
-	q.tail = op
-}
-
-func (q *fetchQueue) retry() {
-	op := q.head
-	q.head, q.tail = nil, nil
-	for op != nil {
-		next := op.next
-		op.next = nil
-		op.respond()
-		op = next
+	for fetches := s.unansweredFetch.take(); fetches.head != nil; {
+		fetches.pop().respond()
 	}
 }

@@ -28,7 +28,7 @@ type Shard struct {
 
 	sessions    *sessionCache
 	readers     readerNumbers
-	fetching    fetchList
+	fetching    list[fetchOp, *fetchOp] // under way
 	producerIDs producerIDs
 	controller  *controller // on core 0 only
 	// quotas is nil while none is set; quotaGeneration counts their changes.
@@ -37,13 +37,13 @@ type Shard struct {
 	throttled       [quota.Kinds]ThrottledFigures
 	door            door
 	doorkeeper      doorkeeper // on core 0 only
-	wokenVisits     visitQueue
+	wokenVisits     queue[fetchVisit, *fetchVisit]
 	fetchRequest    protocol.FetchRequest
 	askedAt         map[topicPartition]int32 // empty but while a fetch is read
 
-	unsent            callQueue
-	unansweredProduce produceQueue
-	unansweredFetch   fetchQueue
+	unsent            queue[call, *call] // this and the next two: responses that found the arena full
+	unansweredProduce queue[produceOp, *produceOp]
+	unansweredFetch   queue[fetchOp, *fetchOp]
 	freeProduce       *produceOp
 	freeFetch         *fetchOp
 
@@ -109,10 +109,8 @@ func (s *Shard) EndTurn(*reactor.Core) {
 	}
 	s.coordinating.waitForTurn()
 	s.shares.waitForTurn()
-	s.wokenVisits.sendHome()
-	s.unsent.resend()
-	s.unansweredProduce.retry(s)
-	s.unansweredFetch.retry()
+	s.sendVisitsHome()
+	s.retryUnanswered()
 	s.store.EndTurn()
 	if s.quotas != nil {
 		s.quotas.endTurn()

@@ -61,8 +61,8 @@ type sharing struct {
 	partitions map[sharePartitionKey]*sharePartition
 	sessions   *share.Sessions
 	counts     ShareCounts
-	fetching   shareFetchList
-	unanswered shareFetchQueue
+	fetching   list[shareFetchOp, *shareFetchOp]  // under way
+	unanswered queue[shareFetchOp, *shareFetchOp] // responses that found the arena full
 	woken      []wokenShare
 	waking     bool                   // a message to this core is under way, so that there is a next turn
 	opened     map[*reactor.Conn]bool // connections of this core that have begun sessions
@@ -411,7 +411,10 @@ func (g *sharing) endTurn() bool {
 	left := copy(g.woken, g.woken[n:])
 	clear(g.woken[left:])
 	g.woken = g.woken[:left]
-	g.unanswered.retry()
+	for ops := g.unanswered.take(); ops.head != nil; {
+		op := ops.pop()
+		op.then(op)
+	}
 	return n > 0
 }
 
