@@ -121,14 +121,7 @@ func groupDelete(f *topicFlags) *cobra.Command {
 					}
 					rows = append(rows, deletedRow{g.Group})
 				}
-				slices.SortFunc(rows, func(a, b deletedRow) int {
-					return cmp.Compare(slices.Index(names, a.Name), slices.Index(names, b.Name))
-				})
-				return errors.Join(f.print(c.OutOrStdout(), rows, func(w io.Writer) {
-					for _, r := range rows {
-						fmt.Fprintln(w, "deleted", r.Name)
-					}
-				}), err)
+				return errors.Join(f.printDeleted(c.OutOrStdout(), names, rows), err)
 			})
 		},
 	}

@@ -198,14 +198,7 @@ func topicDelete(f *topicFlags) *cobra.Command {
 					}
 					rows = append(rows, deletedRow{t.Topic})
 				}
-				slices.SortFunc(rows, func(a, b deletedRow) int {
-					return cmp.Compare(slices.Index(names, a.Name), slices.Index(names, b.Name))
-				})
-				return errors.Join(f.print(c.OutOrStdout(), rows, func(w io.Writer) {
-					for _, r := range rows {
-						fmt.Fprintln(w, "deleted", r.Name)
-					}
-				}), err)
+				return errors.Join(f.printDeleted(c.OutOrStdout(), names, rows), err)
 			})
 		},
 	}
@@ -330,6 +323,18 @@ func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (ro
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Name, b.Name))
 	})
 	return rows, settings, nil
+}
+
+// printDeleted writes what was deleted, in the order in which it was named.
+func (f *topicFlags) printDeleted(w io.Writer, names []string, rows []deletedRow) error {
+	slices.SortFunc(rows, func(a, b deletedRow) int {
+		return cmp.Compare(slices.Index(names, a.Name), slices.Index(names, b.Name))
+	})
+	return f.print(w, rows, func(w io.Writer) {
+		for _, r := range rows {
+			fmt.Fprintln(w, "deleted", r.Name)
+		}
+	})
 }
 
 // print writes v as JSON, or as the table that table writes.
