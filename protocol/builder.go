@@ -81,3 +81,14 @@ func (bl *Builder) Finish() (buf []byte, batch Batch) {
 	batch.setCRC()
 	return bl.b, batch
 }
+
+// AppendEmptyBatch appends a batch without records that stands for the offsets from first to last, as compaction leaves one
+// where nothing is left of a batch: who reads the log goes on behind it. last-first must be at most MaxInt32.
+func AppendEmptyBatch(dst []byte, first, last int64, leaderEpoch int32) (buf []byte, batch Batch) {
+	var bl Builder
+	bl.Begin(dst, NewBatchInfo(first, leaderEpoch))
+	buf, batch = bl.Finish()
+	binary.BigEndian.PutUint32(batch[23:], uint32(last-first))
+	binary.BigEndian.PutUint32(batch[17:], batch.ComputeCRC())
+	return buf, batch
+}

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,8 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrNotRegular is the error of opening what is no file and no directory: a FIFO would have its reader wait for ever, and a
+// device has no end.
+var ErrNotRegular = errors.New("it is no file, but a FIFO, a socket or a device")
+
 // Open is open(2), close-on-exec.
 func (Linux) Open(path string, flags int, mode uint32) (int, error) {
+	var st unix.Stat_t
+	if flags&unix.O_EXCL == 0 && restart(func() error { return unix.Stat(path, &st) }) == nil {
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+		}
+	}
 	var fd int
 	err := restart(func() (err error) {
 		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, mode)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"path/filepath"
 	"sort"
+	"strings"
+	"syscall"
 
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
@@ -35,6 +37,7 @@ type check struct {
 
 	bytes, batches, records int64
 	problems                []Problem
+	layout                  []*segmentMap
 	leftOut                 int
 }
 
@@ -61,9 +64,7 @@ func (c *check) sizeUp() int64 {
 	return c.bytes
 }
 
-func (c *check) path(base int64, suffix string) string {
-	return filepath.Join(c.dir.path, c.dir.file(base, suffix))
-}
+func (c *check) path(base int64, suffix string) string { return c.dir.pathOf(base, suffix) }
 
 func (c *check) add(p Problem) {
 	if len(c.problems) >= maxProblems {
@@ -73,19 +74,34 @@ func (c *check) add(p Problem) {
 	c.problems = append(c.problems, p)
 }
 
-func (c *check) wrong(file string, position int64, format string, args ...any) {
-	c.add(Problem{File: file, Position: position, Why: fmt.Sprintf(format, args...)})
+func (c *check) wrong(kind Kind, file string, position int64, format string, args ...any) {
+	c.add(Problem{Kind: kind, File: file, Position: position, Why: fmt.Sprintf(format, args...)})
+}
+
+// cannot tells of a file that should be read: the kernel does not give it, or what it holds is wrong.
+func (c *check) cannot(kind Kind, file string, err error, note bool) {
+	if isIO(err) {
+		kind, note = KindUnreadable, false
+	}
+	c.add(Problem{kind, file, -1, err.Error(), note})
+}
+
+// isIO says that an error is the kernel's and not about what was read.
+func isIO(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) || errors.Is(err, ring.ErrNotRegular)
 }
 
 // run verifies the partition.
 func (c *check) run(progress func(int64)) {
 	if c.err != nil {
-		c.wrong(c.dir.path, -1, "%v", c.err)
+		c.wrong(KindUnreadable, c.dir.path, -1, "%v", c.err)
 		return
 	}
+	c.names()
 	c.readSmallFiles()
 	if len(c.dir.bases) == 0 {
-		c.wrong(c.dir.path, -1, "it has no segment")
+		c.wrong(KindOffsets, c.dir.path, -1, "it has no segment")
 		return
 	}
 	for i := range c.dir.bases {
@@ -97,6 +113,24 @@ func (c *check) run(progress func(int64)) {
 	}
 }
 
+// names tells of names that a broker passes over, or puts right when it starts.
+func (c *check) names() {
+	deleted := 0
+	for _, l := range c.dir.leftovers {
+		if strings.HasSuffix(l.name, ".deleted") {
+			deleted++
+			continue
+		}
+		c.add(Problem{KindLeftover, filepath.Join(c.dir.path, l.name), -1, l.why, true})
+	}
+	if deleted > 0 {
+		c.add(Problem{KindLeftover, c.dir.path, -1, fmt.Sprintf("%d of its files were deleted and are not removed yet", deleted), true})
+	}
+	for _, name := range c.dir.foreign {
+		c.wrong(KindForeign, filepath.Join(c.dir.path, name), -1, "a directory has the name of a file of the log")
+	}
+}
+
 func (c *check) readSmallFiles() {
 	path := filepath.Join(c.dir.path, epochFile)
 	b, err := readWhole(c.k, path)
@@ -104,15 +138,47 @@ func (c *check) readSmallFiles() {
 		c.epochs, err = storage.DecodeEpochs(b)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.wrong(path, -1, "%v", err)
+		c.cannot(KindEpochs, path, err, false)
 	}
-	path = filepath.Join(c.dir.path, topicIDFile)
+	c.topicID()
+	if c.dir.topic != metadata.MetadataTopic {
+		return
+	}
+	path = filepath.Join(c.dir.path, quorumFile)
 	if b, err = readWhole(c.k, path); err == nil {
-		_, err = storage.DecodePartitionMetadata(b)
+		_, err = metadata.ParseQuorumState(b)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.wrong(path, -1, "%v", err)
+		c.cannot(KindMetadata, path, err, false)
 	}
+}
+
+// topicID holds partition.metadata against the metadata log.
+func (c *check) topicID() {
+	path := filepath.Join(c.dir.path, topicIDFile)
+	b, err := readWhole(c.k, path)
+	var id protocol.UUID
+	if err == nil {
+		id, err = storage.DecodePartitionMetadata(b)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		c.cannot(KindTopicID, path, err, false)
+		return
+	}
+	want, ok := c.a.topics[c.dir.topic]
+	if !ok || want == id {
+		return
+	}
+	whose := "no topic that the metadata log knows"
+	for name, other := range c.a.topics {
+		if other == id {
+			whose = "topic " + name
+		}
+	}
+	c.wrong(KindRecords, path, -1, "its id %s is that of %s, and the metadata log says that %s has %s: a start sets the directory aside", id, whose, c.dir.topic, want)
 }
 
 // segmentCheck is a segment being read.
@@ -122,6 +188,7 @@ type segmentCheck struct {
 	last      bool
 	loose     bool // behind the recovery point of an unclean stop: a start reads it whole and makes its indexes anew
 	damaged   bool // some of it could not be read
+	parts     *segmentMap
 	offset    indexCheck
 	time      timeCheck
 	aborted   abortedCheck
@@ -133,20 +200,25 @@ func (c *check) segment(i int, progress func(int64)) {
 		s.end = c.dir.bases[i+1]
 	}
 	s.loose = !c.a.clean && (s.last || s.end > c.recovery)
+	s.parts = &segmentMap{base: s.base, path: s.path}
+	c.layout = append(c.layout, s.parts)
 	c.begins(s)
 	f, err := storage.OpenLogFile(c.k, s.path)
 	if err != nil {
-		c.wrong(s.path, -1, "%v", err)
+		s.parts.unreadable = true
+		c.cannot(KindDamage, s.path, err, false)
 		c.hole()
 		return
 	}
 	defer f.Close()
+	s.parts.size = f.Size()
 	c.openIndexes(s)
 	for position := int64(0); position < f.Size(); {
 		b, err := f.Batch(position)
 		if err == nil {
-			position = c.takeBatch(s, b, position)
-			progress(int64(len(b)))
+			next := c.takeBatch(s, f, b, position)
+			progress(next - position)
+			position = next
 			continue
 		}
 		at, ok := c.damage(s, f, position, err)
@@ -164,9 +236,9 @@ func (c *check) begins(s *segmentCheck) {
 	switch {
 	case c.next < 0:
 	case s.base < c.next:
-		c.wrong(s.path, -1, "the segment begins at offset %d, and the one before has offsets up to %d", s.base, c.next-1)
+		c.wrong(KindOffsets, s.path, -1, "the segment begins at offset %d, and the one before has offsets up to %d", s.base, c.next-1)
 	case s.base > c.next && c.next >= c.gaps:
-		c.wrong(s.path, -1, "offsets %d to %d are missing before the segment", c.next, s.base-1)
+		c.wrong(KindOffsets, s.path, -1, "offsets %d to %d are missing before the segment", c.next, s.base-1)
 		c.hole()
 	}
 	c.next = s.base
@@ -181,8 +253,8 @@ func (c *check) hole() {
 // damage says what is wrong where no batch is, and where the log goes on; ok is false if it does not.
 func (c *check) damage(s *segmentCheck, f *storage.LogFile, position int64, err error) (at int64, ok bool) {
 	if !errors.Is(err, storage.ErrNoBatch) && !errors.Is(err, storage.ErrBatchCRC) {
-		s.damaged = true
-		c.wrong(s.path, position, "%v", err)
+		s.damaged, s.parts.unreadable = true, true
+		c.wrong(KindUnreadable, s.path, position, "%v", err)
 		c.hole()
 		return f.Size(), false
 	}
@@ -201,7 +273,7 @@ func (c *check) damage(s *segmentCheck, f *storage.LogFile, position int64, err 
 		return f.Size(), false
 	}
 	s.damaged = true
-	c.wrong(s.path, position, "%v: %d bytes are damaged, with the records from offset %d on", err, at-position, due)
+	c.wrong(KindDamage, s.path, position, "%v: %d bytes are damaged, with the records from offset %d on", err, at-position, due)
 	c.hole()
 	return at, true
 }
@@ -209,7 +281,7 @@ func (c *check) damage(s *segmentCheck, f *storage.LogFile, position int64, err 
 // tail tells what a stop without warning leaves behind the last batch from damage.
 func (c *check) tail(s *segmentCheck, f *storage.LogFile, position, due int64, err error) {
 	left := f.Size() - position
-	p := Problem{File: s.path, Position: position, Note: s.last && s.loose && due >= c.recovery}
+	p := Problem{Kind: KindTail, File: s.path, Position: position, Note: s.last && s.loose && due >= c.recovery}
 	switch zeros := f.ZeroFrom(position); {
 	case p.Note && zeros:
 		p.Why = fmt.Sprintf("%d bytes of zeros follow the last batch: room that was made ahead, or never written", left)
@@ -224,14 +296,33 @@ func (c *check) tail(s *segmentCheck, f *storage.LogFile, position, due int64, e
 }
 
 // takeBatch checks a whole batch and returns the position behind it.
-func (c *check) takeBatch(s *segmentCheck, b protocol.Batch, position int64) int64 {
+func (c *check) takeBatch(s *segmentCheck, f *storage.LogFile, b protocol.Batch, position int64) int64 {
 	c.batches++
-	if why := c.misplaced(s, b); why != "" {
-		// One line for it: that nothing else fits any more follows from it.
-		c.wrong(s.path, position, "%s", why)
+	after := position + int64(len(b))
+	why, where := c.misplaced(s, b)
+	if where == missingBefore {
+		next := b.NextOffset()
+		if h, err := f.Header(after); err == nil && h.BaseOffset() < next && h.BaseOffset() > c.next {
+			where = astray // its offset is wrong, and the others go on without it
+		} else if s.end >= 0 && next > s.end {
+			where = beyond
+		}
+		var err error
+		if b, err = f.Batch(position); err != nil { // the view that it had is gone
+			return f.Size()
+		}
+	}
+	if where != inPlace {
+		if !s.parts.continues(where, position) || where == missingBefore {
+			c.wrong(KindOffsets, s.path, position, "%s", why)
+		}
 		s.damaged = true
 		c.hole()
-		return position + int64(len(b))
+	}
+	s.parts.add(where, position, after, b, c.gaps)
+	if where != inPlace && where != missingBefore {
+		// One line for it: that nothing else fits any more follows from it.
+		return after
 	}
 	for len(c.snapshots) > 0 && c.snapshots[0] <= b.BaseOffset() {
 		c.snapshot(s.loose)
@@ -240,27 +331,34 @@ func (c *check) takeBatch(s *segmentCheck, b protocol.Batch, position int64) int
 	c.readRecords(s, b, position)
 	c.offsetEntry(s, b, position)
 	c.timeEntry(s, b)
-	c.sequence(s, b, position)
+	if isEmpty(b) {
+		c.producers.forget() // what was there may have been anybody's
+	} else {
+		c.sequence(s, b, position)
+	}
 	c.next = b.NextOffset()
-	return position + int64(len(b))
+	return after
 }
 
+// isEmpty says whether a batch stands for offsets of which no record is left: compaction and Repair make such.
+func isEmpty(b protocol.Batch) bool { return b.Count() == 0 && len(b) == protocol.HeaderBytes }
+
 // misplaced holds a batch's offsets against what is due.
-func (c *check) misplaced(s *segmentCheck, b protocol.Batch) string {
+func (c *check) misplaced(s *segmentCheck, b protocol.Batch) (why string, where placing) {
 	base, last := b.BaseOffset(), b.LastOffset()
 	switch {
 	case c.next >= 0 && base < c.next:
-		return fmt.Sprintf("a batch of offsets %d to %d where offset %d is due", base, last, c.next)
-	case c.next >= 0 && base > c.next && c.next >= c.gaps:
-		return fmt.Sprintf("offsets %d to %d are missing before the batch", c.next, base-1)
+		return fmt.Sprintf("a batch of offsets %d to %d where offset %d is due", base, last, c.next), astray
 	case base < s.base:
-		return fmt.Sprintf("offset %d does not belong to the segment", base)
-	case s.end >= 0 && last >= s.end:
-		return fmt.Sprintf("offset %d belongs to the next segment", last)
+		return fmt.Sprintf("offset %d does not belong to the segment", base), astray
 	case last-s.base > math.MaxInt32:
-		return fmt.Sprintf("offset %d is too far from the segment's", last)
+		return fmt.Sprintf("offset %d is too far from the segment's", last), astray
+	case c.next >= 0 && base > c.next && c.next >= c.gaps:
+		return fmt.Sprintf("offsets %d to %d are missing before the batch", c.next, base-1), missingBefore
+	case s.end >= 0 && last >= s.end:
+		return fmt.Sprintf("offset %d belongs to the next segment", last), beyond
 	}
-	return ""
+	return "", inPlace
 }
 
 // leaderEpoch holds a batch's epoch against the checkpoint; one disagreement is told, for the others follow from it.
@@ -270,7 +368,7 @@ func (c *check) leaderEpoch(s *segmentCheck, b protocol.Batch, position int64) {
 		return
 	}
 	if e < c.epoch {
-		c.wrong(s.path, position, "leader epoch %d follows epoch %d", e, c.epoch)
+		c.wrong(KindRecords, s.path, position, "leader epoch %d follows epoch %d", e, c.epoch)
 		c.epochBad = true
 		return
 	}
@@ -281,7 +379,7 @@ func (c *check) leaderEpoch(s *segmentCheck, b protocol.Batch, position int64) {
 	}
 	if want >= 0 && want != e {
 		c.epochBad = true
-		c.add(Problem{filepath.Join(c.dir.path, epochFile), -1, fmt.Sprintf("offset %d belongs to epoch %d, and its batch is of epoch %d", b.BaseOffset(), want, e), s.loose})
+		c.add(Problem{KindEpochs, filepath.Join(c.dir.path, epochFile), -1, fmt.Sprintf("offset %d belongs to epoch %d, and its batch is of epoch %d", b.BaseOffset(), want, e), s.loose})
 	}
 }
 
@@ -291,16 +389,16 @@ func (c *check) readRecords(s *segmentCheck, b protocol.Batch, position int64) {
 	var r protocol.Record
 	it.Open(b, &c.scratch)
 	defer it.Close()
-	whole := b.BaseOffset() >= c.gaps // nothing was compacted away
+	whole := b.BaseOffset() >= c.gaps && !isEmpty(b) // nothing was compacted away
 	if span := int64(b.LastOffsetDelta()) + 1; b.Count() < 0 || int64(b.Count()) > span || whole && int64(b.Count()) != span {
-		c.wrong(s.path, position, "a batch of %d records has offsets %d to %d", b.Count(), b.BaseOffset(), b.LastOffset())
+		c.wrong(KindRecords, s.path, position, "a batch of %d records has offsets %d to %d", b.Count(), b.BaseOffset(), b.LastOffset())
 		return
 	}
 	before, n := b.BaseOffset()-1, int32(0)
 	for it.Next(&r) {
 		n++
 		if r.Offset <= before || r.Offset > b.LastOffset() || whole && r.Offset != before+1 {
-			c.wrong(s.path, position, "a record at offset %d follows offset %d in a batch of offsets %d to %d", r.Offset, before, b.BaseOffset(), b.LastOffset())
+			c.wrong(KindRecords, s.path, position, "a record at offset %d follows offset %d in a batch of offsets %d to %d", r.Offset, before, b.BaseOffset(), b.LastOffset())
 			break
 		}
 		before = r.Offset
@@ -311,12 +409,12 @@ func (c *check) readRecords(s *segmentCheck, b protocol.Batch, position int64) {
 			_, err = decode(c.dir.topic, &r)
 		}
 		if err != nil {
-			c.wrong(s.path, position, "the record at offset %d cannot be decoded: %v", r.Offset, err)
+			c.wrong(KindRecords, s.path, position, "the record at offset %d cannot be decoded: %v", r.Offset, err)
 		}
 	}
 	c.records += int64(n)
 	if err := it.Err(); err != nil {
-		c.wrong(s.path, position, "the records of the batch at offset %d cannot be read: %v", b.BaseOffset(), err)
+		c.wrong(KindRecords, s.path, position, "the records of the batch at offset %d cannot be read: %v", b.BaseOffset(), err)
 	}
 }
 
@@ -333,7 +431,7 @@ func (c *check) atEnd() {
 		if at, ok := c.a.offsets[name][c.dir.name]; ok && at > c.next {
 			// A power cut may take what was not synced, and leave a checkpoint that was.
 			note := loose && (name == highFile || name == startFile)
-			c.add(Problem{filepath.Join(c.a.path, name), -1, fmt.Sprintf("%s: offset %d lies behind the log's end, %d", c.dir.name, at, c.next), note})
+			c.add(Problem{KindCheckpoint, filepath.Join(c.a.path, name), -1, fmt.Sprintf("%s: offset %d lies behind the log's end, %d", c.dir.name, at, c.next), note})
 		}
 	}
 }
@@ -342,7 +440,7 @@ func (c *check) atEnd() {
 func (c *check) metadataSnapshot(path string) {
 	f, err := storage.OpenLogFile(c.k, path)
 	if err != nil {
-		c.wrong(path, -1, "%v", err)
+		c.cannot(KindMetadata, path, err, false)
 		return
 	}
 	defer f.Close()
@@ -350,7 +448,7 @@ func (c *check) metadataSnapshot(path string) {
 	for position := int64(0); position < f.Size(); {
 		b, err := f.Batch(position)
 		if err != nil {
-			c.wrong(path, position, "%v", err)
+			c.wrong(KindMetadata, path, position, "%v", err)
 			return
 		}
 		footer = false
@@ -360,11 +458,11 @@ func (c *check) metadataSnapshot(path string) {
 		})
 		var unknown *metadata.UnknownRecordError // a newer Kafka's
 		if err != nil && !errors.As(err, &unknown) {
-			c.wrong(path, position, "%v", err)
+			c.wrong(KindMetadata, path, position, "%v", err)
 		}
 		position += int64(len(b))
 	}
 	if !footer {
-		c.wrong(path, f.Size(), "the snapshot does not end with its footer")
+		c.wrong(KindMetadata, path, f.Size(), "the snapshot does not end with its footer")
 	}
 }

@@ -2,6 +2,7 @@ package logtool
 
 import (
 	"fmt"
+	"strings"
 
 	"slipstream/protocol"
 	"slipstream/storage"
@@ -76,7 +77,7 @@ func (c *check) readIndex(s *segmentCheck, suffix, path string) (b []byte, ok bo
 	}
 	b, err := readWhole(c.k, path)
 	if err != nil {
-		c.wrong(path, -1, "%v", err)
+		c.cannot(kindOf(path), path, err, false)
 		return nil, false
 	}
 	return b, true
@@ -92,7 +93,18 @@ func (c *check) indexEnds(s *segmentCheck, path string, size, zeros int, err err
 
 // indexWrong tells what is wrong in an index: a note where a start makes the index anew.
 func (c *check) indexWrong(s *segmentCheck, path string, position int64, format string, args ...any) {
-	c.add(Problem{path, position, fmt.Sprintf(format, args...), s.loose})
+	c.add(Problem{kindOf(path), path, position, fmt.Sprintf(format, args...), s.loose})
+}
+
+// kindOf is what is told of an index.
+func kindOf(path string) Kind {
+	switch path = strings.TrimSuffix(path, ".swap"); {
+	case strings.HasSuffix(path, ".timeindex"):
+		return KindTimeIndex
+	case strings.HasSuffix(path, ".txnindex"):
+		return KindTxnIndex
+	}
+	return KindIndex
 }
 
 // offsetEntry meets the index entries up to a batch.

@@ -45,7 +45,7 @@ func (c *check) sequence(s *segmentCheck, b protocol.Batch, position int64) {
 		c.producers.byID[id] = q
 	}
 	if b.ProducerEpoch() < q.epoch {
-		c.wrong(s.path, position, "producer %d writes with epoch %d after epoch %d", id, b.ProducerEpoch(), q.epoch)
+		c.wrong(KindRecords, s.path, position, "producer %d writes with epoch %d after epoch %d", id, b.ProducerEpoch(), q.epoch)
 		return
 	}
 	if b.IsControl() {
@@ -57,11 +57,11 @@ func (c *check) sequence(s *segmentCheck, b protocol.Batch, position int64) {
 	switch due := int32((int64(q.lastSequence) + 1) & 0x7fffffff); {
 	case b.BaseOffset() < c.gaps || fresh:
 	case b.BaseSequence() < 0:
-		c.wrong(s.path, position, "a batch of producer %d has no sequence", id)
+		c.wrong(KindRecords, s.path, position, "a batch of producer %d has no sequence", id)
 	case bumped && b.BaseSequence() != 0:
-		c.wrong(s.path, position, "producer %d begins epoch %d with sequence %d, not 0", id, b.ProducerEpoch(), b.BaseSequence())
+		c.wrong(KindRecords, s.path, position, "producer %d begins epoch %d with sequence %d, not 0", id, b.ProducerEpoch(), b.BaseSequence())
 	case !bumped && q.lastSequence >= 0 && b.BaseSequence() != due:
-		c.wrong(s.path, position, "producer %d, epoch %d, writes sequence %d where %d is due", id, q.epoch, b.BaseSequence(), due)
+		c.wrong(KindRecords, s.path, position, "producer %d, epoch %d, writes sequence %d where %d is due", id, q.epoch, b.BaseSequence(), due)
 	}
 	q.doubtful = q.doubtful || len(c.problems) > problems
 	q.epoch, q.lastSequence, q.lastOffset = b.ProducerEpoch(), b.LastSequence(), b.LastOffset()
@@ -122,7 +122,7 @@ func (c *check) openAborted(s *segmentCheck) {
 	}
 	if err != nil {
 		s.aborted.bad = true
-		c.indexWrong(s, s.aborted.path, -1, "%v", err)
+		c.cannot(KindTxnIndex, s.aborted.path, err, s.loose)
 	}
 }
 
@@ -171,14 +171,14 @@ func (c *check) snapshot(loose bool) {
 		return // it was there when the directory was listed
 	}
 	if err != nil {
-		c.add(Problem{path, -1, err.Error(), note})
+		c.cannot(KindSnapshot, path, err, note)
 		return
 	}
 	if c.next < 0 || offset < c.gaps || c.producers.since < 0 {
 		return
 	}
 	if offset > c.next {
-		c.add(Problem{path, -1, fmt.Sprintf("it lies behind the log's end, %d", c.next), note})
+		c.add(Problem{KindSnapshot, path, -1, fmt.Sprintf("it lies behind the log's end, %d", c.next), note})
 		return
 	}
 	if offset != c.next {
@@ -210,6 +210,6 @@ func (c *check) producerEntry(path string, e storage.ProducerEntry, note bool) {
 		why = fmt.Sprintf("producer %d has a transaction open from offset %d, and in the log from %d (-1: none)", e.ProducerID, e.TxnFirstOffset, q.txnFirst)
 	}
 	if why != "" {
-		c.add(Problem{path, -1, why, note})
+		c.add(Problem{KindSnapshot, path, -1, why, note})
 	}
 }

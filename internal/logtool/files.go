@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"slipstream/ring"
@@ -24,6 +23,8 @@ const (
 	readersFile   = "slipstream-readers-checkpoint"
 	cleanShutdown = ".kafka_cleanshutdown"
 	propertyFile  = "meta.properties"
+	quorumFile    = "quorum-state"
+	lockFile      = ".lock"
 )
 
 var offsetFiles = []string{recoveryFile, startFile, highFile, cleanerFile, readersFile}
@@ -52,50 +53,6 @@ func readWhole(k ring.Files, path string) ([]byte, error) {
 		err = nil
 	}
 	return b[:n], err
-}
-
-// partitionDir is a partition's directory and what is in it.
-type partitionDir struct {
-	path      string
-	name      string // of the directory
-	topic     string
-	partition int32
-	bases     []int64 // of the segments, rising
-	snapshots []int64 // offsets of the .snapshot files, rising
-	has       map[string]bool
-	extra     []string // *.checkpoint (metadata snapshots)
-}
-
-func (d *partitionDir) file(base int64, suffix string) string {
-	return fmt.Sprintf("%020d%s", base, suffix)
-}
-
-// listPartition lists a partition's directory.
-func listPartition(k ring.Files, path string) (*partitionDir, error) {
-	d := &partitionDir{path: path, name: filepath.Base(path), has: map[string]bool{}}
-	d.topic, d.partition, _ = storage.ParseDirName(d.name)
-	entries, err := k.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.Dir {
-			continue
-		}
-		d.has[e.Name] = true
-		base, suffix, ok := storage.ParseFileName(e.Name)
-		switch {
-		case ok && suffix == ".log":
-			d.bases = append(d.bases, base)
-		case ok && suffix == ".snapshot":
-			d.snapshots = append(d.snapshots, base)
-		case strings.HasSuffix(e.Name, ".checkpoint"):
-			d.extra = append(d.extra, e.Name)
-		}
-	}
-	slices.Sort(d.bases)
-	slices.Sort(d.snapshots)
-	return d, nil
 }
 
 // dataDir is a data directory, or as much of one as was asked for.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -13,12 +14,37 @@ import (
 	"sync/atomic"
 
 	"slipstream/internal/metadata"
+	"slipstream/protocol"
 	"slipstream/ring"
 	"slipstream/storage"
 )
 
+// Kind is what a problem is about, and so what Repair can do about it.
+type Kind string
+
+// The kinds of problems.
+const (
+	KindUnreadable Kind = "unreadable" // the disk, or a name's permissions, do not give it
+	KindForeign    Kind = "foreign"    // no file, or none that a broker writes
+	KindTail       Kind = "tail"       // bytes behind the last whole batch
+	KindDamage     Kind = "damage"     // bytes that are no batch, with whole ones behind them
+	KindOffsets    Kind = "offsets"    // missing, twice, or in the wrong segment
+	KindRecords    Kind = "records"    // batches whose checksum is right, and which make no sense
+	KindIndex      Kind = "index"
+	KindTimeIndex  Kind = "timeindex"
+	KindTxnIndex   Kind = "txnindex"
+	KindSnapshot   Kind = "snapshot" // of producers
+	KindEpochs     Kind = "epochs"
+	KindTopicID    Kind = "topicid"
+	KindCheckpoint Kind = "checkpoint" // an offset checkpoint of the data directory
+	KindMetadata   Kind = "metadata"   // a snapshot of the metadata log, quorum-state
+	KindProperties Kind = "properties" // meta.properties
+	KindLeftover   Kind = "leftover"   // of a cleaning, a deletion, a replacement that was cut short
+)
+
 // Problem is one thing that is wrong in a directory.
 type Problem struct {
+	Kind     Kind   `json:"kind"`
 	File     string `json:"file"`
 	Position int64  `json:"position"` // in the file, in bytes; -1: the file as such
 	Why      string `json:"why"`
@@ -77,6 +103,7 @@ type around struct {
 	offsets   map[string]map[string]int64 // by checkpoint file and partition directory
 	compacted map[string]bool             // topics that are or were compacted
 	all       bool                        // every topic may be
+	topics    map[string]protocol.UUID    // that the metadata log knows, by name
 }
 
 // Verify checks a data directory, or one partition's directory in it. Its error says only that path is neither, or
@@ -140,16 +167,19 @@ func inParallel(checks []*check, workers int, do func(*check)) {
 
 // look reads what is beside the partitions.
 func look(k ring.Files, dir *dataDir, r *Report) *around {
-	a := &around{path: dir.path, offsets: map[string]map[string]int64{}, compacted: map[string]bool{}}
+	a := &around{path: dir.path, offsets: map[string]map[string]int64{}, compacted: map[string]bool{}, topics: map[string]protocol.UUID{}}
 	_, err := k.Stat(filepath.Join(dir.path, cleanShutdown))
 	a.clean = err == nil
-	wrong := func(name string, err error) {
+	wrong := func(kind Kind, name string, err error) {
+		if isIO(err) {
+			kind = KindUnreadable
+		}
 		if dir.whole {
-			r.Problems = append(r.Problems, Problem{File: filepath.Join(dir.path, name), Position: -1, Why: err.Error()})
+			r.Problems = append(r.Problems, Problem{Kind: kind, File: filepath.Join(dir.path, name), Position: -1, Why: err.Error()})
 		}
 	}
 	if _, err := storage.ReadMetaProperties(k, dir.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		wrong(propertyFile, err)
+		wrong(KindProperties, propertyFile, err)
 	}
 	for _, name := range offsetFiles {
 		b, err := readWhole(k, filepath.Join(dir.path, name))
@@ -161,7 +191,7 @@ func look(k ring.Files, dir *dataDir, r *Report) *around {
 			list, err = storage.DecodeOffsets(b)
 		}
 		if err != nil {
-			wrong(name, err)
+			wrong(KindCheckpoint, name, err)
 			continue
 		}
 		of := map[string]int64{}
@@ -170,13 +200,13 @@ func look(k ring.Files, dir *dataDir, r *Report) *around {
 		}
 		a.offsets[name] = of
 	}
-	a.findCompacted(k)
+	a.readMetadata(k)
 	return a
 }
 
-// findCompacted reads from the metadata log which topics have ever been compacted: their offsets may have gaps.
-// What is wrong in that log is found when its turn comes.
-func (a *around) findCompacted(k ring.Files) {
+// readMetadata reads from the metadata log which topics there are, and which have ever been compacted: their offsets may
+// have gaps. What is wrong in that log is found when its turn comes.
+func (a *around) readMetadata(k ring.Files) {
 	log, err := listPartition(k, filepath.Join(a.path, metadata.MetadataTopic+"-0"))
 	if err != nil {
 		return
@@ -197,8 +227,13 @@ func (a *around) findCompacted(k ring.Files) {
 			}
 			position += int64(len(b))
 			_ = metadata.EachEntry(b, func(e metadata.Entry) error { // its errors are told by the check of that log
-				if c, ok := e.Record.(*metadata.ConfigRecord); ok {
-					a.configured(c)
+				switch r := e.Record.(type) {
+				case *metadata.ConfigRecord:
+					a.configured(r)
+				case *metadata.TopicRecord:
+					a.topics[r.Name] = protocol.UUID(r.TopicID)
+				case *metadata.RemoveTopicRecord:
+					maps.DeleteFunc(a.topics, func(_ string, id protocol.UUID) bool { return id == protocol.UUID(r.TopicID) })
 				}
 				return nil
 			})
