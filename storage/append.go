@@ -245,10 +245,15 @@ func (p *Partition) forget(a *Append) {
 		return
 	}
 	p.forgetTransaction(a)
-	if a.wasKnown {
-		*a.remembered = a.before
-	} else {
-		delete(p.producers.byID, a.remembered.id)
+	*a.remembered = a.before
+	if b := a.Batch; !a.wasKnown {
+		if b.BaseSequence() == 0 && !b.IsControl() {
+			// The producer's first batch: one that it has sent behind this one, and that comes now, is not to be the first
+			// instead, for this one would be out of order then for good. An epoch without batches begins with 0.
+			a.remembered.epoch, a.remembered.lastTimestamp = b.ProducerEpoch(), b.MaxTimestamp()
+		} else {
+			delete(p.producers.byID, a.remembered.id)
+		}
 	}
 	a.remembered = nil
 }
