@@ -8,6 +8,7 @@ GIOURING = -tags giouring -ldflags=-checklinkname=0
 LEVELS   = 5.15 6.1
 FUZZTIME ?= 20s
 SEEDS    ?= 1000
+FIRST    ?= 0
 # Slow tests of what no ring level changes: once, in unit, is enough.
 SLOW     = 'TestTransactionOfManyPartitions|TestManyAborted|TestQuotasHold|TestRequestQuota|TestWarmStart|TestRebalanceOfAThousandMembers'
 SOAK_MINUTES ?= 10
@@ -96,9 +97,10 @@ fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
-# SEEDS seeds of the whole broker on the simulated kernel, with logs alone and with groups and transactions; SEED=n replays one, TELL=1 with what its clients do.
+# Seeds FIRST to FIRST+SEEDS of the whole broker on the simulated kernel, on all processors: logs alone (even seeds), groups and transactions (odd ones).
+# It goes on after a violation, which says how to replay it (TELL=1 tells what its clients do), and on ^C says where to go on.
 sim:
-	SEEDS=$(SEEDS) go test -count=1 -timeout 120m -v -run 'TestSeeds|TestSocietySeeds' ./internal/simtest
+	SIM=1 FIRST=$(FIRST) SEEDS=$(SEEDS) go test -tags invariants -count=1 -timeout 0 -v -run 'TestSim' ./internal/simtest
 
 # Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
 sim-mutants:

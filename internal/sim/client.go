@@ -47,6 +47,7 @@ func (c *Client) connect() {
 	l := c.net.find(c.target)
 	if l == nil {
 		c.refused = true
+		c.net.news++
 		w.note(traceNet, "refused", int64(c.addr.Port()))
 		return
 	}
@@ -57,6 +58,7 @@ func (c *Client) connect() {
 	s := &socket{net: c.net, peer: c.addr, client: c, in: &stream{room: c.net.room()}, out: &stream{room: c.net.room()}}
 	s.file = &file{k: l.file.k, obj: s}
 	c.conn, c.connected = s, true
+	c.net.news++
 	l.queue = append(l.queue, s)
 	l.file.wake(1) // POLLIN
 	c.pump()
@@ -145,6 +147,7 @@ func (c *Client) read() {
 		return
 	}
 	c.net.w.note(traceNet, "client receives", int64(c.addr.Port()), int64(len(s.out.buf)))
+	c.net.news++
 	c.received = append(c.received, s.out.buf...)
 	c.total += len(s.out.buf)
 	s.out.buf = nil
@@ -156,6 +159,7 @@ func (c *Client) read() {
 // ended: the machine's FIN came.
 func (c *Client) ended() {
 	c.eof = true
+	c.net.news++
 	c.net.w.note(traceNet, "client sees end", int64(c.addr.Port()))
 }
 
@@ -165,6 +169,7 @@ func (c *Client) wasReset() {
 		return
 	}
 	c.reset = true
+	c.net.news++
 	c.outgoing = nil
 	c.net.w.note(traceNet, "client sees reset", int64(c.addr.Port()))
 }

@@ -15,6 +15,7 @@ type network struct {
 	listeners []*listener
 	clients   []*Client
 	nextPort  uint16
+	news      uint64 // things that clients can see
 }
 
 const firstEphemeralPort = 32768

@@ -253,6 +253,13 @@ func (w *World) NextEvent() int64 {
 // Now is CLOCK_MONOTONIC.
 func (w *World) Now() int64 { return w.clock.now }
 
+// Elapsed is how long the world has been there, in nanoseconds.
+func (w *World) Elapsed() int64 { return w.clock.now - bootNanos }
+
+// ClientNews counts what clients have got to see: bytes, connections made, refused,
+// ended and reset. While it stands still, looking at a Client again shows nothing new.
+func (w *World) ClientNews() uint64 { return w.net.news }
+
 // Advance moves the clock to a time and makes everything happen that is due by
 // then. A time that has passed changes nothing but makes what is due happen.
 func (w *World) Advance(to int64) {

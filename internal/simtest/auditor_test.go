@@ -17,6 +17,7 @@ type auditor struct {
 	asking  bool
 	wait    int64
 	keep    bool
+	rounds  int // fetches that were answered
 	parts   []*audited
 }
 
@@ -75,6 +76,7 @@ func (a *auditor) step() error {
 	}
 	a.data.call(req, a.version, func(resp kmsg.Response) {
 		a.asking = false
+		a.rounds++
 		a.wait = a.run.now() + a.run.rand.Int64N(10e6)
 		if err := a.fetched(resp.(*kmsg.FetchResponse)); err != nil {
 			a.run.fail(fmt.Errorf("auditor: %w", err))

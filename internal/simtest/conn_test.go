@@ -111,7 +111,7 @@ func (c *conn) answer(frame []byte) error {
 
 // mayBreak resets the connection now and then, with requests under way.
 func (c *conn) mayBreak(r *rand.Rand) {
-	if len(c.calls) > 0 && r.IntN(1500) == 0 {
+	if len(c.calls) > 0 && r.IntN(300) == 0 {
 		c.Reset()
 	}
 }

@@ -176,7 +176,7 @@ func (p *producer) send(part *producing, b *produced) {
 	for _, id := range b.ids {
 		size := p.run.rand.IntN(200)
 		if p.run.rand.IntN(20) == 0 {
-			size = p.run.rand.IntN(6000)
+			size = p.run.rand.IntN(min(6000, p.run.node.segment/6)) // a batch has to fit into a segment
 		}
 		bl.Append(&protocol.Record{Timestamp: p.run.node.world.Kernel().Wall() / 1e6, Key: []byte(id), Value: bytes.Repeat([]byte{byte(size)}, size)})
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"slipstream/internal/broker"
@@ -17,6 +18,7 @@ type run struct {
 	seed uint64
 	rand *rand.Rand // the clients'; the world has its own
 	node *node
+	size size
 
 	topics    []*topic
 	producers []*producer
@@ -35,6 +37,9 @@ type run struct {
 	crashes map[string]int
 	lookups int // plans that helpers made
 	refused int // batches, for want of room on the disk
+
+	lookAt int64  // the clients look at the world at this time at the latest
+	news   uint64 // World.ClientNews when they looked last
 }
 
 func (r *run) fail(err error) {
@@ -52,10 +57,10 @@ func (r *run) gotProducerID(id int64) {
 }
 
 func newRun(t *testing.T, seed uint64) *run {
-	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
+	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
 	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines, ReadErrors: int(seed % 4 * 200)}
 	r.node = &node{
-		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: 30_000 + r.rand.IntN(50_000),
+		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"slipstream.fetch.rung=" + []string{"auto", "auto", "relay", "hot", "bulk", "cold"}[r.rand.IntN(6)],
@@ -66,19 +71,37 @@ func newRun(t *testing.T, seed uint64) *run {
 	r.topics = []*topic{newTopic("durable", 2, true), newTopic("lazy", 2, false)}
 	r.admin = &admin{run: r, wanted: append([]*topic(nil), r.topics...)}
 	durable, lazy := r.topics[0], r.topics[1]
-	r.producers = []*producer{
-		r.newProducer("i0", durable, 0, 1), r.newProducer("i1", lazy, 0), r.newProducer("i2", lazy, 1),
-		r.newProducer("p3", durable, 0), r.newProducer("p4", lazy, 0, 1),
+	r.producers = []*producer{r.newProducer("i0", durable, 0, 1)}
+	for _, p := range []*producer{r.newProducer("i1", lazy, 0), r.newProducer("i2", lazy, 1), r.newProducer("p3", durable, 0), r.newProducer("p4", lazy, 0, 1)} {
+		if r.size.takesPart(r.rand) {
+			r.producers = append(r.producers, p)
+		}
 	}
 	for range 2 {
-		r.consumers = append(r.consumers, r.newConsumer())
+		if r.size.takesPart(r.rand) {
+			r.consumers = append(r.consumers, r.newConsumer())
+		}
 	}
 	return r
 }
 
-// step lets the clients look at the world, after each step of the driver.
+// look decides whether the clients look at the world after this step of the driver:
+// when something has come for one of them, and else after a while. Most steps are of no
+// interest to anybody.
+func (r *run) look() bool {
+	w := r.node.world
+	if news := w.ClientNews(); news == r.news && w.Now() < r.lookAt {
+		return false
+	}
+	r.news, r.lookAt = w.ClientNews(), w.Now()+r.rand.Int64N(lookNanos)
+	return true
+}
+
+const lookNanos = 30_000
+
+// step lets the clients look at the world, after a step of the driver.
 func (r *run) step() {
-	if r.failure != nil {
+	if r.failure != nil || !r.look() {
 		return
 	}
 	if err := r.admin.step(); err != nil {
@@ -131,7 +154,7 @@ func (r *run) live(nanos int64) error {
 
 // round is one life of the broker and its end.
 func (r *run) round() error {
-	if err := r.live(1 + r.rand.Int64N(60e6)); err != nil {
+	if err := r.live(1 + r.rand.Int64N(r.size.lifeNanos)); err != nil {
 		return err
 	}
 	if r.rand.IntN(3) == 0 {
@@ -184,6 +207,8 @@ func (r *run) ended(how string, loses bool, end func() error) error {
 	}
 	r.crashes[how]++
 	r.tell("machine", "%s", how)
+	r.lookAt = 0
+	r.step() // what has reached the clients was said before
 	r.crashed()
 	return r.restart(loses)
 }
@@ -312,31 +337,37 @@ func (r *run) countWays() error {
 
 var traceLines = 0
 
-// oneSeed runs a seed's story and returns the hash of its trace.
-func oneSeed(t *testing.T, seed uint64) (hash uint64, r *run) {
-	t.Helper()
+// oneSeed runs a seed's story of logs; err is the violation that it ended with.
+func oneSeed(t *testing.T, seed uint64) (r *run, err error) {
 	r = newRun(t, seed)
-	err := r.story(3)
+	return r, r.told(r.story(r.size.rounds), "TestSeeds")
+}
+
+// told ends the story of a seed. An error is made one that says how to see it again,
+// and what the broker logged last is there with it.
+func (r *run) told(err error, test string) error {
 	r.node.bury()
-	if err != nil {
-		for _, line := range r.node.world.Trace() {
-			t.Log(line)
-		}
-		for _, line := range r.node.log.lines[max(0, len(r.node.log.lines)-40):] {
-			t.Log(line)
-		}
-		t.Fatalf("seed %d (level %s, %d cores, %v), after %v: %v", seed, levels[seed%3], r.node.cores, r.node.sets, r.crashes, err)
+	if err == nil {
+		return nil
 	}
-	return r.node.world.TraceHash(), r
+	for _, line := range r.node.world.Trace() {
+		r.t.Log(line)
+	}
+	lines := r.node.log.lines
+	return fmt.Errorf("seed %d (%s, level %s, %d cores, %v), after %v: %w\n%s\nagain: SEED=%d go test -tags invariants -count=1 -v -run '^%s$' ./internal/simtest",
+		r.seed, r.size.name, levels[r.seed%3], r.node.cores, r.node.sets, r.crashes, err, strings.Join(lines[max(0, len(lines)-40):], "\n"), r.seed, test)
 }
 
 func TestSeeds(t *testing.T) {
-	first, n := seedsWanted(50)
+	first, n := seedsWanted(200)
 	crashes := map[string]int{}
 	var ladder node
 	acked, read, lookups := 0, 0, 0
 	for seed := first; seed < first+n; seed++ {
-		_, r := oneSeed(t, seed)
+		r, err := oneSeed(t, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
 		acked, read = acked+r.acked, read+r.read
 		lookups += r.lookups
 		for how, n := range r.crashes {
@@ -348,7 +379,7 @@ func TestSeeds(t *testing.T) {
 	if acked == 0 || read == 0 {
 		t.Error("nothing was produced or read")
 	}
-	if n >= 20 && lookups == 0 {
+	if n >= 100 && lookups == 0 {
 		t.Error("no plan was made by a helper")
 	}
 	checkLadder(t, n, &ladder.ladder)
@@ -359,7 +390,7 @@ func TestSeeds(t *testing.T) {
 func checkLadder(t *testing.T, seeds uint64, l *reactor.Counters) {
 	t.Logf("rungs %+v; %d cold steps, %d shared, %d waits, %d bytes dropped, %d read errors, %d turned cold; %d pipes closed",
 		l.Rungs, l.ColdSteps, l.ColdStepsShared, l.ColdWaits, l.ColdDropped, l.ColdReadErrors, l.HotTurnedCold, l.BulkPipesClosed)
-	if seeds < 50 {
+	if seeds < 200 {
 		return
 	}
 	for rung := reactor.RungRelay; rung < reactor.RungCount; rung++ {
@@ -375,10 +406,10 @@ func checkLadder(t *testing.T, seeds uint64, l *reactor.Counters) {
 // Two runs of one seed are the same, event for event.
 func TestSameSeedSameTrace(t *testing.T) {
 	for seed := range uint64(5) {
-		a, _ := oneSeed(t, seed)
-		b, _ := oneSeed(t, seed)
-		if a != b {
-			t.Errorf("seed %d: two runs have the trace hashes %x and %x", seed, a, b)
+		a, errA := oneSeed(t, seed)
+		b, errB := oneSeed(t, seed)
+		if x, y := a.node.world.TraceHash(), b.node.world.TraceHash(); x != y || errA != nil || errB != nil {
+			t.Errorf("seed %d: two runs have the trace hashes %x and %x; %v, %v", seed, x, y, errA, errB)
 		}
 	}
 }
