@@ -281,8 +281,11 @@ func (c *check) damage(s *segmentCheck, f *storage.LogFile, position int64, err 
 // tail tells what a stop without warning leaves behind the last batch from damage.
 func (c *check) tail(s *segmentCheck, f *storage.LogFile, position, due int64, err error) {
 	left := f.Size() - position
-	p := Problem{Kind: KindTail, File: s.path, Position: position, Note: s.last && s.loose && due >= c.recovery}
-	switch zeros := f.ZeroFrom(position); {
+	zeros := f.ZeroFrom(position)
+	// Between a roll and the cutting of the closed segment to its length, the room ahead of its last batch is still there.
+	rolled := !s.last && zeros && due == s.end
+	p := Problem{Kind: KindTail, File: s.path, Position: position, Note: s.loose && (s.last && due >= c.recovery || rolled)}
+	switch {
 	case p.Note && zeros:
 		p.Why = fmt.Sprintf("%d bytes of zeros follow the last batch: room that was made ahead, or never written", left)
 	case p.Note:
