@@ -160,7 +160,8 @@ type Files interface {
 	Rename(oldPath, newPath string) error
 	// Remove removes a file or an empty directory.
 	Remove(path string) error
-	// TryLock takes an exclusive flock(2) on fd, EWOULDBLOCK if another has it.
+	// TryLock takes an exclusive flock(2) and an exclusive fcntl(2) lock on fd, which must
+	// be open for writing; EWOULDBLOCK if another has either.
 	TryLock(fd int) error
 	// FileSystem names the file system under path: "ext4", "xfs", "btrfs",
 	// "overlay", "tmpfs", "sim", or its magic number in hexadecimal.

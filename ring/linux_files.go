@@ -157,9 +157,18 @@ func (Linux) Rename(oldPath, newPath string) error {
 // Remove removes a file or an empty directory.
 func (Linux) Remove(path string) error { return os.Remove(path) }
 
-// TryLock is flock(2) with LOCK_EX|LOCK_NB. The lock goes with the descriptor.
+// TryLock is flock(2) with LOCK_EX|LOCK_NB, and fcntl(2)'s lock of the whole file, which is the one that Java's programs
+// take: the kernel does not hold one kind against the other. Both go with the descriptor.
 func (Linux) TryLock(fd int) error {
-	return fdError("lock", fd, "", restart(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }))
+	if err := restart(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		return fdError("lock", fd, "", err)
+	}
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	err := restart(func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &whole) })
+	if err != nil {
+		_ = unix.Flock(fd, unix.LOCK_UN) // what went wrong first is what matters
+	}
+	return fdError("lock", fd, "", err)
 }
 
 var fileSystems = map[int64]string{

@@ -354,6 +354,13 @@ func TestTryLock(t *testing.T) {
 	}
 	mustBe(t, k.TryLock(second), unix.EWOULDBLOCK)
 	k.Close(first)
+	java := open() // takes the one lock that Java's FileChannel does
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(uintptr(java), unix.F_OFD_SETLK, &whole); err != nil {
+		t.Fatal(err)
+	}
+	mustBe(t, k.TryLock(second), unix.EWOULDBLOCK)
+	k.Close(java)
 	if err := k.TryLock(second); err != nil {
 		t.Errorf("after the first let go: %v", err)
 	}

@@ -29,6 +29,9 @@ func (*quieted) Deliver(*reactor.Core) {}
 // DrainStarted implements reactor.Drainer: nobody waits any longer.
 func (s *Shard) DrainStarted(*reactor.Core) {
 	s.stopCleaners()
+	if s.controller != nil {
+		s.controller.snapshots.stop()
+	}
 	s.coordinating.stop()
 	for op := s.fetching.head; op != nil; op = op.after {
 		op.maxWaitMillis = 0
@@ -61,7 +64,7 @@ func (s *Shard) Drained(*reactor.Core) bool {
 		s.closing.resign = true
 		s.resign()
 	}
-	if !s.broker.resigned.Load() {
+	if !s.broker.resigned.Load() || s.controller != nil && s.controller.snapshots.underWay() {
 		return false
 	}
 	if !s.closing.stores {

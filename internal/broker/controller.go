@@ -81,6 +81,7 @@ type controller struct {
 	append     storage.Append
 	block      *reactor.Block
 	missing    int // cores that have not yet taken the commit in
+	snapshots  *metadataSnapshots
 }
 
 func (c *controller) enqueue(p *proposal) {
@@ -144,6 +145,7 @@ func (c *controller) write(batch []byte) {
 
 // Appended implements storage.AppendOwner for the metadata log.
 func (c *controller) Appended(a *storage.Append) {
+	bytes := int64(len(a.Batch))
 	c.block.Release()
 	c.block = nil
 	if a.Err != protocol.NONE {
@@ -151,6 +153,7 @@ func (c *controller) Appended(a *storage.Append) {
 		c.finish(a.Err)
 		return
 	}
+	c.snapshots.committed(c.log.Offsets().LogEnd, bytes)
 	c.missing = len(c.shard.broker.shards)
 	for _, s := range c.shard.broker.shards {
 		m := &commit{shard: s, records: c.records, controls: c.controls, controller: c, last: c.log.Offsets().LogEnd - 1}
@@ -173,6 +176,7 @@ func (c *controller) applied() {
 func (c *controller) finish(code protocol.ErrorCode) {
 	c.busy = false
 	c.answer(code)
+	c.snapshots.between()
 	c.advance()
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"slipstream/internal/config"
+	"slipstream/internal/metadata"
 	"slipstream/reactor"
 	"slipstream/ring"
 	"slipstream/storage"
@@ -28,6 +29,12 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 		ZerosAhead:      c.Bool("slipstream.flush.zeros.ahead"),
 		WarmBytes:       c.Int("slipstream.warm.bytes"), WarmMillis: c.Int("slipstream.warm.ms"),
 		Topics: kafkaSettings{static: c},
+		Metadata: MetadataSettings{
+			SnapshotBytes:  c.Int("metadata.log.max.record.bytes.between.snapshots"),
+			SnapshotMillis: c.Int("metadata.log.max.snapshot.interval.ms"),
+			SegmentBytes:   int32(c.Int("metadata.log.segment.bytes")), SegmentMillis: c.Int("metadata.log.segment.ms"),
+			Retention: metadata.Retention{Bytes: c.Int("metadata.max.retention.bytes"), Millis: c.Int("metadata.max.retention.ms")},
+		},
 	}
 	if s.DataDir == "" {
 		s.DataDir = firstOf(c.Get("log.dirs"), c.Get("log.dir"))

@@ -1,15 +1,12 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"sort"
-	"strings"
 	"syscall"
 
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
+	"slipstream/ring"
 	"slipstream/storage"
 )
 
@@ -18,50 +15,36 @@ import (
 // metadataDir is where the metadata log is, in the data directory.
 const metadataDir = "__cluster_metadata-0"
 
-// openMetadata opens the metadata log and folds it into every core's image.
+// bootstrapName is the file, in the data directory, of the records that a new metadata log begins with.
+const bootstrapName = "bootstrap.checkpoint"
+
+// openMetadata opens the metadata log and folds it into every core's image. All that may keep the broker from
+// starting is decided before anything is written.
 func (b *Broker) openMetadata() error {
 	k, dir := b.kernel, b.dir+"/"+metadataDir
-	id := storage.TopicPartition{Topic: "__cluster_metadata", TopicID: protocol.UUID(metadata.MetadataTopicID)}
-	if err := makeDirs(k, dir); err != nil {
-		return err
+	found, err := readMetadataOf(k, b.dir, len(b.shards))
+	if err == nil {
+		err = found.refused(k, b.dir, b.nodeID)
 	}
-	cfg := storage.DefaultConfig()
-	cfg.Deletable = false // only a snapshot could stand for what were gone
-	cfg.FlushMessages = 1
-	cfg.MaxMessageBytes = 64 << 20
-	var log *storage.Partition
-	_, err := k.Stat(dir + "/partition.metadata")
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := b.format(dir); err != nil {
-			return fmt.Errorf("the metadata directory cannot be made: %w", err)
-		}
-		if log, err = storage.Create(k, dir, id, cfg, 1); err != nil {
-			return fmt.Errorf("the metadata log cannot be made: %w", err)
-		}
-	} else {
-		log, _, err = storage.Open(k, dir, cfg, storage.OpenOptions{})
-		if err != nil {
-			return fmt.Errorf("the metadata log cannot be opened: %w", err)
-		}
-	}
-	logEpoch, err := b.foldMetadata(dir)
 	if err != nil {
 		return err
 	}
-	if b.epoch, err = b.electSelf(dir, logEpoch); err != nil {
+	for _, note := range found.passed {
+		b.log.Warn("a metadata snapshot is damaged and an older one was read instead", "snapshot", note)
+	}
+	for i, s := range b.shards {
+		s.image = found.images[i]
+		s.metadataOffset = found.end - 1
+	}
+	log, err := b.openMetadataLog(dir, found)
+	if err != nil {
+		return err
+	}
+	if b.epoch, err = b.electSelf(dir, found); err != nil {
 		return err
 	}
 	log.SetLeaderEpoch(b.epoch)
-	first := b.shards[controllerCore]
-	first.controller = &controller{shard: first, log: log, rules: &metadata.Controller{
-		Image: first.image, NodeID: b.nodeID, Configs: b.settings.Topics,
-		RandomID:      func() metadata.UUID { return metadata.UUID(b.randomID()) },
-		NumPartitions: b.settings.NumPartitions, ReplicationFactor: b.settings.ReplicationFactor,
-	}}
-	if k, ok := b.settings.Topics.(kafkaSettings); ok {
-		k.cluster = first.brokerConfigs // only the controller describes, on core 0
-		first.controller.rules.Configs = k
-	}
+	b.makeController(log, found)
 	for _, s := range b.shards {
 		s.telemetry.subscribe(s.image)
 		for _, t := range s.image.Topics() {
@@ -72,18 +55,70 @@ func (b *Broker) openMetadata() error {
 	return nil
 }
 
+// openMetadataLog opens the log that was read, or makes one in a new directory.
+func (b *Broker) openMetadataLog(dir string, found *metadataRead) (*storage.Partition, error) {
+	k := b.kernel
+	id := storage.TopicPartition{Topic: metadata.MetadataTopic, TopicID: protocol.UUID(metadata.MetadataTopicID)}
+	cfg := b.settings.Metadata.log()
+	if found.empty {
+		err := makeDirs(k, dir)
+		if err == nil {
+			err = b.format(dir, found)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the metadata directory cannot be made: %w", err)
+		}
+		log, err := storage.Create(k, dir, id, cfg, 1)
+		if err != nil {
+			return nil, fmt.Errorf("the metadata log cannot be made: %w", err)
+		}
+		return log, nil
+	}
+	if err := removeSnapshotLeftovers(k, dir); err != nil {
+		return nil, err
+	}
+	log, _, err := storage.Open(k, dir, cfg, storage.OpenOptions{ID: id, RecoveryPoint: found.from.Offset})
+	if err != nil {
+		return nil, fmt.Errorf("the metadata log cannot be opened: %w", err)
+	}
+	if end := log.Offsets().LogEnd; end != found.end {
+		return nil, fmt.Errorf("the metadata log in %s was read up to offset %d, and opened it ends at %d: something else changes it", dir, found.end, end)
+	}
+	return log, nil
+}
+
+func (b *Broker) makeController(log *storage.Partition, found *metadataRead) {
+	first := b.shards[controllerCore]
+	first.controller = &controller{shard: first, log: log, rules: &metadata.Controller{
+		Image: first.image, NodeID: b.nodeID, Configs: b.settings.Topics,
+		RandomID:      func() metadata.UUID { return metadata.UUID(b.randomID()) },
+		NumPartitions: b.settings.NumPartitions, ReplicationFactor: b.settings.ReplicationFactor,
+		Bootstrap: found.bootstrap,
+	}}
+	first.controller.snapshots = newMetadataSnapshots(first.controller, b.settings.Metadata, found)
+	if k, ok := b.settings.Topics.(kafkaSettings); ok {
+		k.cluster = first.brokerConfigs // only the controller describes, on core 0
+		first.controller.rules.Configs = k
+	}
+}
+
 // format writes what Kafka's own format leaves in a new directory, so that a
-// Kafka controller can open it: the bootstrap records and the voters.
-func (b *Broker) format(dir string) error {
+// Kafka controller can open it: the bootstrap records and the voters. In a directory that Kafka has formatted and never
+// started in, both are there, or the voters are in its settings.
+func (b *Broker) format(dir string, found *metadataRead) error {
 	now := b.kernel.Wall() / 1e6
-	bootstrap := metadata.AppendSnapshot(nil, metadata.Snapshot{TimestampMillis: now}, metadata.BootstrapFeatures())
-	if err := storage.ReplaceFile(b.kernel, b.dir+"/bootstrap.checkpoint", bootstrap); err != nil {
-		return err
+	if found.bootstrap != nil {
+		return nil
 	}
 	voters := metadata.AppendSnapshot(nil, metadata.Snapshot{
 		TimestampMillis: now, KRaftVersion: &metadata.KRaftVersion{KRaftVersion: 1}, Voters: b.voters(),
 	}, nil)
-	return storage.ReplaceFile(b.kernel, dir+"/00000000000000000000-0000000000.checkpoint", voters)
+	if err := storage.ReplaceFile(b.kernel, dir+"/"+metadata.SnapshotID{}.FileName(), voters); err != nil {
+		return err
+	}
+	// Last: where it is, Kafka's format, or ours, has come to its end.
+	bootstrap := metadata.AppendSnapshot(nil, metadata.Snapshot{TimestampMillis: now}, metadata.BootstrapFeatures())
+	return storage.ReplaceFile(b.kernel, b.dir+"/"+bootstrapName, bootstrap)
 }
 
 // kafkaControllerPort is where Kafka's examples have the controller listen. The
@@ -97,86 +132,15 @@ func (b *Broker) voters() *metadata.Voters {
 	})
 }
 
-// foldMetadata replays the newest snapshot and the log behind it, and returns
-// the last epoch in the log.
-func (b *Broker) foldMetadata(dir string) (epoch int32, err error) {
-	entries, err := b.kernel.ReadDir(dir)
-	if err != nil {
-		return 0, err
-	}
-	var segments, snapshots []string
-	for _, e := range entries {
-		switch {
-		case strings.HasSuffix(e.Name, ".log"):
-			segments = append(segments, e.Name)
-		case strings.HasSuffix(e.Name, ".checkpoint"):
-			snapshots = append(snapshots, e.Name)
-		}
-	}
-	sort.Strings(segments)
-	sort.Strings(snapshots)
-	from := int64(0)
-	if n := len(snapshots); n > 0 {
-		if from, err = b.foldSnapshot(dir, snapshots[n-1]); err != nil {
-			return 0, err
-		}
-	}
-	for _, name := range segments {
-		bytes, err := readFile(b.kernel, dir+"/"+name)
-		if err != nil {
-			return 0, err
-		}
-		next := from
-		for _, s := range b.shards {
-			var last int32
-			if _, next, last, err = s.image.Replay(bytes, from); err != nil {
-				return 0, fmt.Errorf("metadata log %s: %w", name, err)
-			}
-			epoch = max(epoch, last)
-			s.metadataOffset = next - 1
-		}
-		from = max(from, next)
-	}
-	return epoch, nil
-}
-
-// foldSnapshot replays a snapshot and returns the offset of the log that follows.
-func (b *Broker) foldSnapshot(dir, name string) (from int64, err error) {
-	bytes, err := readFile(b.kernel, dir+"/"+name)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := fmt.Sscanf(name, "%d-", &from); err != nil {
-		return 0, fmt.Errorf("metadata snapshot %s: not a snapshot's name", name)
-	}
-	for _, s := range b.shards {
-		if _, err := s.image.ReadSnapshot(bytes); err != nil {
-			return 0, fmt.Errorf("metadata snapshot %s: %w", name, err)
-		}
-	}
-	return from, nil
-}
-
 // electSelf makes this node the leader of the metadata log in a new epoch, which
 // is durable before anything is written in it.
-func (b *Broker) electSelf(dir string, logEpoch int32) (int32, error) {
-	path := dir + "/quorum-state"
-	q := metadata.QuorumState{LeaderID: -1}
-	bytes, err := readFile(b.kernel, path)
-	if err == nil {
-		q, err = metadata.ParseQuorumState(bytes)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	q = metadata.QuorumState{LeaderID: b.nodeID, LeaderEpoch: max(q.LeaderEpoch, logEpoch, 0) + 1, VotedID: -1}
-	return q.LeaderEpoch, storage.ReplaceFile(b.kernel, path, q.Append(nil))
+func (b *Broker) electSelf(dir string, found *metadataRead) (int32, error) {
+	q := metadata.QuorumState{LeaderID: b.nodeID, LeaderEpoch: max(found.quorum.LeaderEpoch, found.epoch, 0) + 1, VotedID: -1}
+	return q.LeaderEpoch, storage.ReplaceFile(b.kernel, dir+"/quorum-state", q.Append(nil))
 }
 
 // readFile reads a whole file.
-func readFile(k kernel, path string) ([]byte, error) {
+func readFile(k ring.Files, path string) ([]byte, error) {
 	fd, err := k.Open(path, syscall.O_RDONLY, 0)
 	if err != nil {
 		return nil, err

@@ -135,7 +135,9 @@ func (m *begin) Deliver(*reactor.Core) {
 	node := m.b.node()
 	var voters *metadata.Voters
 	if s.controller.log.Offsets().LogEnd == 0 {
-		voters = m.b.voters()
+		if voters = s.image.Voters(); voters == nil && s.controller.rules.Bootstrap == nil {
+			voters = m.b.voters()
+		}
 	}
 	var then []metadata.Record
 	s.controller.lead(voters, m.next("begin an epoch of the metadata log", func() {
@@ -214,6 +216,7 @@ func (b *Broker) openDoors(ready func()) {
 				b.state.Store(int32(StateRunning))
 				ready()
 				first.startCheckpoints()
+				first.controller.snapshots.begin()
 				first.startCleaners()
 			}
 		}}

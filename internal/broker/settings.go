@@ -59,7 +59,8 @@ type Settings struct {
 	DrainMillis          int64 // how long a stopping broker waits for its clients
 	RecoveryThreads      int
 
-	Topics TopicSettings
+	Topics   TopicSettings
+	Metadata MetadataSettings
 
 	// LogLevel is the level of the broker's log, which BROKER_LOGGER requests change;
 	// nil: it cannot be.
@@ -70,6 +71,27 @@ type Settings struct {
 
 	// Observers gives each core its observer of the page cache; nil: nobody looks.
 	Observers func(core int) reactor.CacheObserver
+}
+
+// MetadataSettings are what the metadata log and its snapshots go by.
+type MetadataSettings struct {
+	SnapshotBytes  int64 // metadata.log.max.record.bytes.between.snapshots
+	SnapshotMillis int64 // metadata.log.max.snapshot.interval.ms; 0: whatever the time
+	SegmentBytes   int32 // metadata.log.segment.bytes
+	SegmentMillis  int64 // metadata.log.segment.ms
+	Retention      metadata.Retention
+}
+
+// log is what the metadata log is kept by.
+func (m MetadataSettings) log() storage.Config {
+	c := storage.DefaultConfig()
+	c.FlushMessages = 1
+	c.MaxMessageBytes = 64 << 20
+	c.RetentionMillis, c.RetentionBytes = -1, -1 // it goes when a snapshot stands for it
+	if m.SegmentBytes > 0 {
+		c.SegmentBytes, c.SegmentMillis = m.SegmentBytes, m.SegmentMillis
+	}
+	return c
 }
 
 // LogLevel is slog.LevelVar: it is read and set by any goroutine.

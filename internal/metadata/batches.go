@@ -221,33 +221,68 @@ func (im *Image) Replay(b []byte, from int64) (n int, next int64, epoch int32, e
 // and returns the control records that it carries. A snapshot that does not
 // begin with its header and end with its footer is io.ErrUnexpectedEOF.
 func (im *Image) ReadSnapshot(b []byte) (controls []Control, err error) {
+	err = EachSnapshotEntry(b, func(e Entry) error {
+		if e.Control != nil {
+			controls = append(controls, e.Control)
+		}
+		return im.ApplyEntry(e)
+	})
+	return controls, err
+}
+
+// ApplyEntry folds a record of either kind.
+func (im *Image) ApplyEntry(e Entry) error {
+	if e.Control != nil {
+		im.ApplyControl(e.Control)
+		return nil
+	}
+	return im.Apply(e.Record)
+}
+
+// EachSnapshotEntry calls fn for every record of a snapshot, and checks that it is whole: see ReadSnapshot.
+func EachSnapshotEntry(b []byte, fn func(Entry) error) error {
+	controls := 0
+	var first, last Control
 	for len(b) > 0 {
 		batch, rest, err := protocol.NextBatch(b)
 		if err != nil {
-			return nil, fmt.Errorf("metadata snapshot: %w", err)
+			return fmt.Errorf("metadata snapshot: %w", err)
 		}
 		b = rest
 		err = EachEntry(batch, func(e Entry) error {
 			if e.Control != nil {
-				controls = append(controls, e.Control)
-				im.ApplyControl(e.Control)
-				return nil
+				if controls++; first == nil {
+					first = e.Control
+				}
+				last = e.Control
 			}
-			return im.Apply(e.Record)
+			return fn(e)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("metadata snapshot: %w", err)
+			return fmt.Errorf("metadata snapshot: %w", err)
 		}
 	}
-	if len(controls) < 2 {
-		return nil, fmt.Errorf("metadata snapshot: %w", io.ErrUnexpectedEOF)
+	_, begins := first.(*SnapshotHeader)
+	_, ends := last.(*SnapshotFooter)
+	if controls < 2 || !begins || !ends {
+		return fmt.Errorf("metadata snapshot: %w", io.ErrUnexpectedEOF)
 	}
-	_, begins := controls[0].(*SnapshotHeader)
-	_, ends := controls[len(controls)-1].(*SnapshotFooter)
-	if !begins || !ends {
-		return nil, fmt.Errorf("metadata snapshot: %w", io.ErrUnexpectedEOF)
+	return nil
+}
+
+// SnapshotTimestamp is the timestamp (ms) of the last record that a snapshot stands for, from its header.
+func SnapshotTimestamp(b []byte) (millis int64, err error) {
+	batch, _, err := protocol.NextBatch(b)
+	if err != nil {
+		return 0, fmt.Errorf("metadata snapshot: %w", err)
 	}
-	return controls, nil
+	err = EachEntry(batch, func(e Entry) error {
+		if h, ok := e.Control.(*SnapshotHeader); ok {
+			millis = h.LastContainedLogTimestamp
+		}
+		return nil
+	})
+	return millis, err
 }
 
 // Snapshot says what a snapshot is of.

@@ -43,6 +43,8 @@ type Controller struct {
 	// deleted. It counts those that it lets pass (controller_mutation_rate).
 	Admit func(partitions int) *Refusal
 
+	Bootstrap []Record // what bootstrap.checkpoint has for an empty log; nil: BootstrapFeatures
+
 	NumPartitions     int32 // num.partitions: for requests that ask for -1
 	ReplicationFactor int16 // default.replication.factor: likewise
 	MaxPartitions     int32 // the most partitions that the cluster may have in total; 0: DefaultMaxPartitions

@@ -50,3 +50,13 @@ func SupportedFeatures() []FeatureRange {
 		{Name: "transaction.version", MinSupportedVersion: 0, MaxSupportedVersion: 2},
 	}
 }
+
+// SupportedLevel is the highest level known of a feature, 0 for one that is not known.
+func SupportedLevel(name string) int16 {
+	for _, f := range SupportedFeatures() {
+		if f.Name == name {
+			return f.MaxSupportedVersion
+		}
+	}
+	return 0
+}

@@ -31,6 +31,8 @@ type Image struct {
 
 	nextProducerID int64 // 0 before the first block
 	kraftVersion   int16 // of the raft layer's control records
+	voters         *Voters
+	electors       []int32 // the voters that the newest change of leader names
 	kept           []keptRecord
 
 	transaction bool
@@ -212,10 +214,35 @@ func (im *Image) Feature(name string) int16 {
 // last control record that says one; 0 before.
 func (im *Image) KRaftVersion() int16 { return im.kraftVersion }
 
+// Voters is the newest record of the metadata log's voters; nil in a log from before there were such records, or
+// that is not a dynamic quorum's.
+func (im *Image) Voters() *Voters { return im.voters }
+
+// VoterIDs are the nodes that vote on who leads the metadata log, as far as the log says so.
+func (im *Image) VoterIDs() []int32 {
+	if im.voters == nil {
+		return im.electors
+	}
+	ids := make([]int32, len(im.voters.Voters))
+	for i := range im.voters.Voters {
+		ids[i] = im.voters.Voters[i].ID
+	}
+	return ids
+}
+
 // ApplyControl folds a control record. Most say nothing about the cluster's state.
 func (im *Image) ApplyControl(c Control) {
-	if v, ok := c.(*KRaftVersion); ok {
-		im.kraftVersion = v.KRaftVersion
+	switch c := c.(type) {
+	case *KRaftVersion:
+		im.kraftVersion = c.KRaftVersion
+	case *Voters:
+		im.voters = c
+	case *LeaderChange:
+		ids := make([]int32, len(c.Voters))
+		for i := range c.Voters {
+			ids[i] = c.Voters[i].ID
+		}
+		im.electors = ids
 	}
 }
 

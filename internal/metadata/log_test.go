@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -364,7 +365,8 @@ func FuzzQuorumState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := ParseQuorumState(q.Append(nil)); err != nil || again != q {
+		q.VoterIDs = nil // only read, from files of version 0
+		if again, err := ParseQuorumState(q.Append(nil)); err != nil || !reflect.DeepEqual(again, q) {
 			t.Fatalf("%+v comes back as %+v, %v", q, again, err)
 		}
 	})

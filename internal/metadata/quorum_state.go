@@ -22,6 +22,7 @@ type QuorumState struct {
 	LeaderEpoch      int32
 	VotedID          int32 // -1: no vote in this epoch
 	VotedDirectoryID UUID
+	VoterIDs         []int32 // version 0 alone has them
 }
 
 // Append appends the file's bytes to dst.
@@ -38,6 +39,9 @@ func ParseQuorumState(b []byte) (QuorumState, error) {
 		VotedID          int32  `json:"votedId"`
 		VotedDirectoryID string `json:"votedDirectoryId"`
 		Version          *int16 `json:"data_version"`
+		CurrentVoters    []struct {
+			VoterID int32 `json:"voterId"`
+		} `json:"currentVoters"`
 	}{LeaderID: -1, LeaderEpoch: -1, VotedID: -1, VotedDirectoryID: UUID{}.String()}
 	if err := json.Unmarshal(b, &f); err != nil {
 		return QuorumState{}, fmt.Errorf("quorum-state: %w", err)
@@ -49,5 +53,9 @@ func ParseQuorumState(b []byte) (QuorumState, error) {
 	if err != nil {
 		return QuorumState{}, fmt.Errorf("quorum-state: votedDirectoryId: %w", err)
 	}
-	return QuorumState{f.LeaderID, f.LeaderEpoch, f.VotedID, directory}, nil
+	q := QuorumState{LeaderID: f.LeaderID, LeaderEpoch: f.LeaderEpoch, VotedID: f.VotedID, VotedDirectoryID: directory}
+	for _, v := range f.CurrentVoters {
+		q.VoterIDs = append(q.VoterIDs, v.VoterID)
+	}
+	return q, nil
 }

@@ -37,15 +37,27 @@ type Node struct {
 
 // Bootstrap is what the controller writes to an empty log, as one batch: the
 // feature levels that Kafka 4.3.1's format finalizes, in a metadata transaction.
-func Bootstrap() []Record {
+func Bootstrap() []Record { return bootstrapOf(BootstrapFeatures()) }
+
+// bootstrapOf is Bootstrap with the records of a bootstrap.checkpoint.
+func bootstrapOf(records []Record) []Record {
 	name := "Bootstrap records"
 	one := "1"
-	records := []Record{&BeginTransactionRecord{Name: &name}}
-	records = append(records, BootstrapFeatures()...)
-	return append(records,
-		// With eligible leader replicas the least number in sync is the cluster's.
-		newConfig(Resource{ResourceBroker, ""}, minInSyncReplicas, &one),
-		&EndTransactionRecord{})
+	all := append([]Record{&BeginTransactionRecord{Name: &name}}, records...)
+	for _, r := range records {
+		if f, ok := r.(*FeatureLevelRecord); ok && f.Name == featureELR && f.FeatureLevel > 0 {
+			// With eligible leader replicas the least number in sync is the cluster's.
+			all = append(all, newConfig(Resource{ResourceBroker, ""}, minInSyncReplicas, &one))
+		}
+	}
+	return append(all, &EndTransactionRecord{})
+}
+
+func (c *Controller) bootstrap() []Record {
+	if c.Bootstrap == nil {
+		return Bootstrap()
+	}
+	return bootstrapOf(c.Bootstrap)
 }
 
 // BootstrapFeatures is what format writes into bootstrap.checkpoint: the feature
@@ -66,10 +78,10 @@ func (c *Controller) Activate(n Node) (first, then []Record) {
 		reason := "The controller that began it stopped"
 		first = append(first, &AbortTransactionRecord{Reason: &reason})
 		if c.Image.Feature(MetadataVersion) == 0 {
-			first = append(first, Bootstrap()...)
+			first = append(first, c.bootstrap()...)
 		}
 	case c.Image.Feature(MetadataVersion) == 0:
-		first = Bootstrap()
+		first = c.bootstrap()
 	}
 	return first, []Record{&RegisterControllerRecord{
 		ControllerID: c.NodeID, IncarnationID: n.Incarnation,
