@@ -16,6 +16,8 @@ type checkpointRound struct {
 	at    int
 	timer reactor.Timer
 	soon  bool // a log was compacted since the round began
+	under bool // a round is under way
+	ended bool // no other begins: the broker stops
 	err   error
 }
 
@@ -34,6 +36,9 @@ func (s *Shard) startCheckpoints() {
 
 // wait waits for the next round.
 func (r *checkpointRound) wait() {
+	if r.ended {
+		return
+	}
 	nanos := r.shard.broker.settings.CheckpointMillis * 1e6
 	if r.soon {
 		nanos = min(nanos, cleanedCheckpointNanos)
@@ -56,7 +61,7 @@ func (s *Shard) checkpointSoon() {
 
 // Fire implements reactor.TimerHandler: a round begins on core 0.
 func (r *checkpointRound) Fire(*reactor.Timer) {
-	r.all, r.at, r.soon = r.all[:0], 0, false
+	r.all, r.at, r.soon, r.under = r.all[:0], 0, false, true
 	r.Deliver(r.shard.core)
 }
 
@@ -82,7 +87,21 @@ func (r *checkpointRound) Deliver(c *reactor.Core) {
 	if r.err != nil {
 		r.shard.broker.log.Error("checkpoint files could not be written", "error", r.err)
 	}
+	r.under = false
 	r.wait()
+}
+
+// stopCheckpoints lets no further round begin, and says whether none is under way. The last checkpoints are written when all cores
+// have stopped (Broker.Finish), and a helper that is still at it would be in the way of that, or put older ones in their place.
+func (s *Shard) stopCheckpoints() bool {
+	r := s.checkpoints
+	if r == nil {
+		return true
+	}
+	if r.ended = true; r.timer.Armed() {
+		s.core.Cancel(&r.timer)
+	}
+	return !r.under
 }
 
 // checkpointWrite is a round on its way to a helper.

@@ -47,6 +47,9 @@ func (s *Shard) DrainStarted(*reactor.Core) {
 
 // Drained implements reactor.Drainer.
 func (s *Shard) Drained(*reactor.Core) bool {
+	if !s.stopCheckpoints() {
+		return false
+	}
 	if !s.closing.quiet {
 		s.closing.quiet = true
 		if int(s.broker.quiet.Add(1)) == len(s.broker.shards) {
