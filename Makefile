@@ -97,7 +97,7 @@ fuzz:
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
 
-# Seeds FIRST to FIRST+SEEDS of the whole broker on the simulated kernel, on all processors: logs alone (even seeds), groups and transactions (odd ones).
+# Seeds FIRST to FIRST+SEEDS of the whole broker on the simulated kernel, on all processors, by turns: logs alone, groups and transactions, logs under a plan of faults.
 # It goes on after a violation, which says how to replay it (TELL=1 tells what its clients do), and on ^C says where to go on.
 sim:
 	SIM=1 FIRST=$(FIRST) SEEDS=$(SEEDS) go test -tags invariants -count=1 -timeout 0 -v -run 'TestSim' ./internal/simtest

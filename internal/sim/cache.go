@@ -56,6 +56,16 @@ func (ino *inode) pushOut(from, to int) {
 	for i := from; i < to; i++ {
 		if ino.cached.has(i) && !ino.dirty[i] {
 			ino.cached.clear(i)
+			ino.forgetPage(i)
+		}
+	}
+}
+
+// pushOutUnless drops what a read brought in that is not to stay.
+func (ino *inode) pushOutUnless(had *bitmap, off int64, n int) {
+	for i := int(off / pageBytes); int64(i)*pageBytes < min(off+int64(n), ino.size); i++ {
+		if !had.has(i) {
+			ino.pushOut(i, i+1)
 		}
 	}
 }
@@ -83,7 +93,7 @@ func (w *World) press() {
 // readAhead brings n bytes at off in, some time later.
 func (ino *inode) readAhead(off int64, n int) {
 	w := ino.disk.w
-	w.later(w.delay(w.draws.cache), func() { ino.bringIn(off, n) })
+	w.later(w.delay(w.draws.cache), func() { ino.fetchIn(off, n) })
 }
 
 // Resident is how many bytes a core may count on.
@@ -218,9 +228,13 @@ func (ino *inode) coldRead(off int64, want int, flags uint32, read func(n int) i
 	if pages := want / pageBytes; pages > 1 && w.draws.cache.IntN(8) == 0 {
 		want = max((w.draws.cache.IntN(pages)+1)*pageBytes-int(off%pageBytes), 1)
 	}
+	had := ino.cached.clone()
+	if errno := ino.fetchIn(off, want); errno != 0 {
+		return errnoOf(errno)
+	}
 	n := read(want)
-	if n > 0 && flags&unix.RWF_DONTCACHE == 0 {
-		ino.bringIn(off, int(n))
+	if flags&unix.RWF_DONTCACHE != 0 {
+		ino.pushOutUnless(&had, off, want)
 	}
 	return n
 }

@@ -53,6 +53,10 @@ type inode struct {
 	names        map[string]*inode
 	durableNames map[string]*inode
 
+	path        string // when it was last opened or renamed
+	failures    int    // of writeback
+	failureSeen bool   // the last one was told to somebody
+
 	lock    *file      // who has its flock
 	opened  int        // files
 	working []*request // hashed workers' queue; the first is at work
@@ -152,6 +156,11 @@ func (ino *inode) write(p []byte, off int64) (int, syscall.Errno) {
 	if off+int64(len(p)) > maxFileBytes {
 		return 0, unix.EFBIG
 	}
+	if ino.disk.w.hits(FaultWriteError, ino.path) != nil {
+		if p = p[:ino.disk.w.draws.disk.IntN(len(p)+1)]; ino.disk.w.draws.disk.IntN(2) == 0 || len(p) == 0 {
+			return 0, unix.EIO
+		}
+	}
 	written := 0
 	for written < len(p) {
 		i, at := int(off/pageBytes), int(off%pageBytes)
@@ -185,7 +194,7 @@ func (ino *inode) reserve(i int) bool {
 	if ino.blocks.has(i) {
 		return true
 	}
-	if ino.disk.used >= ino.disk.capacity {
+	if ino.disk.used >= ino.disk.capacity || ino.disk.w.hits(FaultNoSpace, ino.path) != nil {
 		return false
 	}
 	ino.blocks.set(i)
@@ -201,7 +210,11 @@ func (ino *inode) writable(i int) *page {
 	}
 	pg := ino.pages[i]
 	if ino.dirty[i] && ino.disk.w.draws.disk.IntN(16) == 0 {
-		ino.clean(i)
+		if ino.writebackFails() {
+			ino.losePages([]int{i})
+		} else {
+			ino.clean(i)
+		}
 	}
 	if pg == nil || pg == ino.durablePage(i) {
 		fresh := new(page)
@@ -235,12 +248,19 @@ func (ino *inode) dirtyPages() []int {
 }
 
 // sync is fdatasync(2): data, and the size that it takes to read it.
-func (ino *inode) sync() syscall.Errno {
+func (ino *inode) sync(f *file) syscall.Errno {
 	w := ino.disk.w
 	w.note(traceCall, "synced", int64(ino.num), ino.size, int64(len(ino.dirty)))
 	if ino.dir {
+		if w.hits(FaultSyncError, ino.path) != nil {
+			return unix.EIO
+		}
 		ino.disk.syncNames(ino)
 		return 0
+	}
+	if len(ino.dirty) > 0 && ino.writebackFails() {
+		ino.losePages(ino.dirtyPages())
+		return f.reported(ino)
 	}
 	for _, i := range ino.dirtyPages() {
 		ino.clean(i)
@@ -254,7 +274,7 @@ func (ino *inode) sync() syscall.Errno {
 	if w.opts.LooseNames {
 		ino.disk.syncOwnNames(ino)
 	}
-	return 0
+	return f.reported(ino)
 }
 
 // writeBack writes pages of a range back, as far as the seed likes.
@@ -266,11 +286,19 @@ func (ino *inode) writeBack(off, n int64) {
 	if n > 0 {
 		last = off + n
 	}
+	var list []int
 	for _, i := range ino.dirtyPages() {
 		at := int64(i) * pageBytes
 		if at+pageBytes > off && at < last && ino.disk.w.draws.disk.IntN(8) > 0 {
-			ino.clean(i)
+			list = append(list, i)
 		}
+	}
+	if len(list) > 0 && ino.writebackFails() {
+		ino.losePages(list)
+		return
+	}
+	for _, i := range list {
+		ino.clean(i)
 	}
 }
 
@@ -330,7 +358,7 @@ func (ino *inode) allocate(off, n int64, mode uint32) syscall.Errno {
 			need++
 		}
 	}
-	if need > ino.disk.capacity-ino.disk.used {
+	if need > ino.disk.capacity-ino.disk.used || need > 0 && ino.disk.w.hits(FaultNoSpace, ino.path) != nil {
 		return unix.ENOSPC
 	}
 	for i := first; i <= last; i++ {
@@ -393,6 +421,9 @@ func (b *bitmap) set(i int) {
 		b.count++
 	}
 }
+
+// clone is a copy.
+func (b *bitmap) clone() bitmap { return bitmap{append([]uint64(nil), b.words...), b.count} }
 
 // clear removes one.
 func (b *bitmap) clear(i int) {

@@ -99,6 +99,10 @@ func (ino *inode) cut(mode CutMode) {
 		}
 		switch {
 		case r.IntN(8) < keepOf8:
+			if at, wrong := ino.misdirected(pages); wrong {
+				pages[at] = ino.page(i)
+				continue
+			}
 			pages[i] = ino.page(i)
 		case mode == CutTear && keepOf8 > 0 && r.IntN(2) == 0:
 			pages[i] = ino.torn(i)
@@ -118,6 +122,7 @@ func (ino *inode) cut(mode CutMode) {
 	ino.size, ino.durableSize = size, size
 	ino.dirty, ino.cached = map[int]bool{}, bitmap{}
 	ino.opened, ino.lock, ino.working = 0, nil, nil
+	ino.failures, ino.failureSeen = 0, false
 	for i, pg := range pages {
 		if pg != nil {
 			ino.blocks.set(i)

@@ -225,6 +225,7 @@ func (d *disk) rename(from, to string) syscall.Errno {
 	}
 	delete(fromDir.names, fromName)
 	toDir.names[toName] = ino
+	ino.path = to
 	fromDir.touch()
 	toDir.touch()
 	d.log = append(d.log, nameOp{dir: toDir, name: toName, inode: ino, fromDir: fromDir, from: fromName})

@@ -16,8 +16,9 @@ type Driver struct {
 	world   *World
 	cores   []*reactor.Core
 	helpers *Helpers
-	settled []bool // turned since the last sign of life, and found nothing to do
-	parks   int    // of 100 turns, those that may block
+	settled []bool  // turned since the last sign of life, and found nothing to do
+	asleep  []int64 // until when a core is inside a call that a slow disk holds up
+	parks   int     // of 100 turns, those that may block
 	crashed bool
 	stuck   int
 
@@ -49,6 +50,7 @@ func (w *World) NewDriver(cores []*reactor.Core, helpers *Helpers) *Driver {
 		cores:   cores,
 		helpers: helpers,
 		settled: make([]bool, len(cores)),
+		asleep:  make([]int64, len(cores)),
 		parks:   policies[w.draws.schedule.IntN(len(policies))],
 	}
 }
@@ -124,6 +126,9 @@ func (d *Driver) step(limit int64) error {
 		return fmt.Errorf("sim: seed %d: a core has had a deadline in the past for %d turns and does nothing", d.world.Seed(), d.stuck)
 	}
 	r := d.world.draws.schedule
+	if d.helpers != nil && d.helpers.finish() {
+		d.stir()
+	}
 	able := d.able()
 	jobs := d.helpers != nil && d.helpers.Waiting() > 0
 	switch {
@@ -143,7 +148,7 @@ func (d *Driver) step(limit int64) error {
 func (d *Driver) able() []int {
 	list := make([]int, 0, len(d.cores))
 	for i, c := range d.cores {
-		if c.Stopped() || d.world.Blocked(c.Ring.FD()) {
+		if c.Stopped() || d.asleep[i] > d.world.Now() || d.world.Blocked(c.Ring.FD()) {
 			continue
 		}
 		if !d.settled[i] || c.NextDeadline() <= d.world.Now() || d.world.RingHasNews(c.Ring.FD()) {
@@ -172,7 +177,11 @@ func (d *Driver) turn(i int) {
 	d.world.Note("turn", int64(i))
 	d.Turns++
 	sent := c.Stats.MessagesSent
+	d.world.TakeOwed()
 	busy := c.Turn(block)
+	if owed := d.world.TakeOwed(); owed > 0 {
+		d.asleep[i] = d.world.Now() + owed
+	}
 	if busy || c.Stats.MessagesSent != sent {
 		d.stir()
 	}
@@ -195,10 +204,16 @@ func (d *Driver) stir() {
 func (d *Driver) pass(limit int64) error {
 	next := d.world.NextEvent()
 	running := false
-	for _, c := range d.cores {
+	if d.helpers != nil {
+		next = min(next, d.helpers.next())
+	}
+	for i, c := range d.cores {
 		if !c.Stopped() {
 			running = true
-			next = min(next, c.NextDeadline())
+			next = min(next, max(c.NextDeadline(), d.asleep[i]))
+			if d.asleep[i] > d.world.Now() {
+				next = min(next, d.asleep[i])
+			}
 		}
 	}
 	if next == math.MaxInt64 {

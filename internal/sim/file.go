@@ -17,6 +17,8 @@ type file struct {
 	pos     int64
 	path    string
 	waiters []*request
+
+	failures int // of the inode's failed writebacks, those that an fsync of this file has told (errseq_t)
 }
 
 // object is what a file is of.

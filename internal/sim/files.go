@@ -41,6 +41,7 @@ func (k *kernel) onFile(op string, fd int, call func(f *file, ino *inode) (int64
 	if !ok {
 		return 0, pathError(op, "", unix.EINVAL)
 	}
+	k.w.owe(f.path)
 	n, errno := call(f, ino)
 	k.noteFiles(op, f.path, n, errno)
 	return n, pathError(op, f.path, errno)
@@ -53,6 +54,7 @@ func (k *kernel) onPath(op, path string, call func() syscall.Errno) error {
 		return pathError(op, path, errDown)
 	}
 	k.mayCrash()
+	k.w.owe(path)
 	errno := call()
 	k.noteFiles(op, path, 0, errno)
 	return pathError(op, path, errno)
@@ -87,6 +89,9 @@ func (k *kernel) open(path string, flags int) (*file, syscall.Errno) {
 		if errno != 0 {
 			return nil, errno
 		}
+		if k.w.hits(FaultNoSpace, path) != nil {
+			return nil, unix.ENOSPC
+		}
 		ino = d.link(dir, name, false)
 	case errno != 0:
 		return nil, errno
@@ -100,7 +105,12 @@ func (k *kernel) open(path string, flags int) (*file, syscall.Errno) {
 		ino.truncate(0)
 	}
 	ino.opened++
-	return &file{k: k, obj: ino, path: path, flags: flags & (unix.O_ACCMODE | unix.O_APPEND | unix.O_NONBLOCK)}, 0
+	ino.path = path
+	f := &file{k: k, obj: ino, path: path, flags: flags & (unix.O_ACCMODE | unix.O_APPEND | unix.O_NONBLOCK), failures: ino.failures}
+	if !ino.failureSeen && ino.failures > 0 {
+		f.failures-- // an error that nobody has seen is told to whoever opens the file next
+	}
+	return f, 0
 }
 
 // Close is close(2).
@@ -118,8 +128,10 @@ func (k *kernel) Close(fd int) error {
 // ReadAt fills p, or as much as there is, with io.EOF.
 func (k *kernel) ReadAt(fd int, p []byte, off int64) (int, error) {
 	n, err := k.onFile("read", fd, func(f *file, ino *inode) (int64, syscall.Errno) {
+		if errno := ino.fetchIn(off, len(p)); errno != 0 {
+			return 0, errno
+		}
 		n, errno := f.read(ino, p, off)
-		ino.bringIn(off, n)
 		return int64(n), errno
 	})
 	if err == nil && int(n) < len(p) {
@@ -209,7 +221,7 @@ func (k *kernel) Allocate(fd int, off, n int64) error {
 
 // Sync is fdatasync(2).
 func (k *kernel) Sync(fd int) error {
-	_, err := k.onFile("sync", fd, func(f *file, ino *inode) (int64, syscall.Errno) { return 0, ino.sync() })
+	_, err := k.onFile("sync", fd, func(f *file, ino *inode) (int64, syscall.Errno) { return 0, ino.sync(f) })
 	return err
 }
 
@@ -223,7 +235,8 @@ func (k *kernel) SyncDir(path string) error {
 		if !ino.dir {
 			return unix.ENOTDIR
 		}
-		return ino.sync()
+		ino.path = path
+		return ino.sync(nil)
 	})
 }
 
@@ -262,7 +275,12 @@ func (k *kernel) ReadDir(path string) ([]ring.DirEntry, error) {
 
 // Mkdir is mkdir(2).
 func (k *kernel) Mkdir(path string, mode uint32) error {
-	return k.onPath("mkdir", path, func() syscall.Errno { return k.w.disk.mkdir(path) })
+	return k.onPath("mkdir", path, func() syscall.Errno {
+		if k.w.hits(FaultNoSpace, path) != nil {
+			return unix.ENOSPC
+		}
+		return k.w.disk.mkdir(path)
+	})
 }
 
 // Rename is rename(2).

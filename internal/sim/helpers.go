@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"math"
+
 	"slipstream/reactor"
 )
 
@@ -11,6 +13,13 @@ type Helpers struct {
 	room int
 	jobs []helperJob
 	done uint64
+	late []lateResult // of jobs that a slow disk holds up
+}
+
+type lateResult struct {
+	at     int64
+	core   *reactor.Core
+	result reactor.Message
 }
 
 type helperJob struct {
@@ -30,7 +39,7 @@ func (w *World) NewHelpers(room int) *Helpers {
 
 // Submit takes a job, or, full, refuses it.
 func (h *Helpers) Submit(c *reactor.Core, j reactor.Job) bool {
-	if len(h.jobs) >= h.room {
+	if len(h.jobs)+len(h.late) >= h.room {
 		return false
 	}
 	h.jobs = append(h.jobs, helperJob{c, j})
@@ -51,6 +60,36 @@ func (h *Helpers) RunOne() bool {
 	h.jobs = append(h.jobs[:i:i], h.jobs[i+1:]...)
 	h.done++
 	h.w.Note("job", int64(j.core.ID), int64(h.done))
-	j.core.CompleteJob(j.job.Work(j.core.Kernel))
+	h.w.TakeOwed()
+	result := j.job.Work(j.core.Kernel)
+	if owed := h.w.TakeOwed(); owed > 0 {
+		h.late = append(h.late, lateResult{h.w.Now() + owed, j.core, result})
+		return true
+	}
+	j.core.CompleteJob(result)
 	return true
+}
+
+// finish gives results whose time has come to their cores. It returns whether there was one.
+func (h *Helpers) finish() (any bool) {
+	for i := 0; i < len(h.late); {
+		l := h.late[i]
+		if l.at > h.w.Now() {
+			i++
+			continue
+		}
+		h.late = append(h.late[:i:i], h.late[i+1:]...)
+		l.core.CompleteJob(l.result)
+		any = true
+	}
+	return any
+}
+
+// next is when the next result's time comes.
+func (h *Helpers) next() int64 {
+	at := int64(math.MaxInt64)
+	for _, l := range h.late {
+		at = min(at, l.at)
+	}
+	return at
 }

@@ -64,6 +64,7 @@ func (k *kernel) writeNow(fd int, iovs []unix.Iovec, off int64, burning bool) (i
 	if burning {
 		want = k.w.draws.work.IntN(want + 1)
 	}
+	k.w.owe(ino.path)
 	return ino.writeVector(iovs, want, off)
 }
 
@@ -77,8 +78,10 @@ func (k *kernel) ReadNow(fd int, p []byte, off int64) (int, syscall.Errno) {
 	f, ino, errno := k.inodeOf(fd, false)
 	n := 0
 	if errno == 0 {
-		n, errno = f.read(ino, p, off)
-		ino.bringIn(off, n)
+		k.w.owe(f.path)
+		if errno = ino.fetchIn(off, len(p)); errno == 0 {
+			n, errno = f.read(ino, p, off)
+		}
 	}
 	k.w.note(traceCall, "read now", int64(fd), off, int64(n), -int64(errno))
 	return n, errno

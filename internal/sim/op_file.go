@@ -218,7 +218,8 @@ func issueFsync(r *request) verdict {
 	if !ok {
 		return r.endErrno(unix.EINVAL)
 	}
-	r.work, r.syncs = func() int32 { return errnoOf(ino.sync()) }, true
+	f := r.file
+	r.work, r.syncs = func() int32 { return errnoOf(ino.sync(f)) }, true
 	return worker
 }
 

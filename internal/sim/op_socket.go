@@ -64,6 +64,9 @@ func issueAccept(r *request) verdict {
 		if len(l.queue) == 0 {
 			return r.waitFor(unix.POLLIN, r.sqe.IOPrio&ring.AcceptDontwait != 0)
 		}
+		if r.u.k.w.hits(FaultDescriptors, "") != nil {
+			return r.endErrno(unix.EMFILE)
+		}
 		s := l.queue[0]
 		fd, errno := r.u.k.install(s.file)
 		if errno != 0 {

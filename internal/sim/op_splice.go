@@ -124,9 +124,11 @@ func (r *request) spliceFrom(in *file, n int, dry bool) ([]byte, syscall.Errno) 
 		if r.sqe.Addr == ring.CurrentPosition {
 			off = in.pos
 		}
+		if errno := o.fetchIn(off, n); errno != 0 {
+			return nil, errno
+		}
 		data := make([]byte, n)
 		data = data[:o.readAt(data, off)]
-		o.bringIn(off, len(data))
 		if r.sqe.Addr == ring.CurrentPosition {
 			in.pos += int64(len(data))
 		}

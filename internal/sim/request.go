@@ -343,6 +343,9 @@ func (r *request) toWorker() {
 	if r.syncs && w.opts.SlowSyncNanos > 0 {
 		delay += w.draws.work.Int64N(w.opts.SlowSyncNanos)
 	}
+	if r.file != nil && len(w.faults) > 0 {
+		delay += w.slowness(r.file.path)
+	}
 	r.event = w.later(delay, r.runWork)
 }
 

@@ -90,7 +90,7 @@ func (s *socket) receive(iovs []unix.Iovec, skip, n int, flags uint32) (int, sys
 
 // short is how much of what could be moved is moved.
 func (n *network) short(most int) int {
-	if n.w.opts.TinyReads && most > 1 && n.w.draws.net.IntN(2) == 0 {
+	if most > 1 && n.tiny() && n.w.draws.net.IntN(2) == 0 {
 		return 1 + n.w.draws.net.IntN(min(most, 32))
 	}
 	return most

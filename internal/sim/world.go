@@ -99,6 +99,10 @@ type World struct {
 	fuseMode   CutMode
 	fuseKills  bool
 	violations []string
+
+	faults []*plannedFault
+	fired  []FiredFault
+	owed   int64 // nanoseconds that blocking calls took because of them
 }
 
 // draws are independent generators, so that one more draw of one kind leaves the

@@ -2,6 +2,8 @@ package simtest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -15,6 +17,9 @@ type topic struct {
 
 	transactional bool // written in transactions
 	growing       bool // a partition may have been added
+	keyed         bool // compacted: each record has one of a few keys, and the last of each counts
+	trimmed       bool // retention and DeleteRecords take records from its beginning
+	configs       map[string]string
 }
 
 // admin creates topics and looks whether those that exist still do.
@@ -64,6 +69,11 @@ func (a *admin) create(t *topic) {
 		c.Name, c.Value = "flush.messages", kmsg.StringPtr("1")
 		rt.Configs = append(rt.Configs, c)
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.configs)) {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = name, kmsg.StringPtr(t.configs[name])
+		rt.Configs = append(rt.Configs, c)
+	}
 	req.Topics, req.TimeoutMillis = append(req.Topics, rt), 30_000
 	a.conn.send(req, 7, func(resp kmsg.Response) {
 		a.asking = false
@@ -76,6 +86,12 @@ func (a *admin) create(t *topic) {
 		case codeNone:
 			t.id = r.Topics[0].TopicID
 		case codeTopicExists: // the answer to an earlier try was lost: look gives its id
+		case codeStorageError:
+			if a.run.faulty() {
+				a.wait = a.run.now() + 5e6
+				return
+			}
+			fallthrough
 		default:
 			a.run.fail(fmt.Errorf("create %s: error %d", t.name, r.Topics[0].ErrorCode))
 			return
@@ -116,7 +132,7 @@ func (a *admin) look() {
 				return
 			}
 			for _, p := range got.Partitions {
-				if p.ErrorCode != codeNone || p.Leader != 1 {
+				if (p.ErrorCode != codeNone || p.Leader != 1) && !a.run.faulty() {
 					a.run.fail(fmt.Errorf("%s-%d: error %d, leader %d", t.name, p.Partition, p.ErrorCode, p.Leader))
 				}
 			}

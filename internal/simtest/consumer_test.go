@@ -24,8 +24,13 @@ type consuming struct {
 	next      int64
 	first     int64
 	ids       []string // from first on, for toTheEnd
+	offsets   []int64  // theirs
 	end       int64    // the high watermark told last; -1: none yet
 	floor     int64    // what it had reached when it was asked for
+	start     int64    // below which nothing was any more when it was asked for
+	asked     int64
+	refused   int
+	life      int // of the broker that it was asked in
 }
 
 func (r *run) newConsumer() *consumer {
@@ -71,7 +76,8 @@ func (c *consumer) fetch() {
 	req.SessionID, req.SessionEpoch = 0, -1
 	at := map[*topic]int{}
 	for _, part := range c.parts {
-		part.floor = part.topic.parts[part.partition].high
+		h := part.topic.parts[part.partition]
+		part.floor, part.start, part.asked, part.life = h.high, h.start, part.next, c.run.node.starts
 		i, ok := at[part.topic]
 		if !ok {
 			t := kmsg.NewFetchRequestTopic()
@@ -125,10 +131,11 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 	switch p.ErrorCode {
 	case codeNone:
 	case codeNotLeader, codeUnknownTopic, codeStorageError:
+		part.refused++
 		c.wait = c.run.node.world.Now() + 1e6
 		return nil
 	case codeOffsetOutOfRange:
-		if h.durable || !c.run.lost {
+		if (h.durable || !c.run.lost) && !part.topic.trimmed && !h.doubtful() {
 			return fmt.Errorf("%s: offset %d is out of range", h.name, part.next)
 		}
 		c.rewind(part)
@@ -139,25 +146,40 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 	if err := h.reached(p.HighWatermark, part.floor); err != nil {
 		return err
 	}
-	part.end = p.HighWatermark
+	if part.end = p.HighWatermark; part.next != part.asked {
+		return nil // it has gone to the log's start meanwhile
+	}
+	if c.version >= 5 && part.life == c.run.node.starts {
+		if err := h.begins(p.LogStartOffset, part.start); err != nil {
+			return err
+		}
+	}
 	next, err := eachRecord(p.RecordBatches, func(offset int64, id string) error {
 		if offset < part.next { // a batch is given whole
 			return nil
 		}
-		if offset != part.next {
+		if offset != part.next && !(part.topic.keyed && offset > part.next) && !h.doubtful() {
 			return fmt.Errorf("%s: offset %d follows %d", h.name, offset, part.next-1)
 		}
 		if offset >= p.HighWatermark {
 			return fmt.Errorf("%s: offset %d was read past the high watermark %d", h.name, offset, p.HighWatermark)
 		}
 		if c.toTheEnd {
-			part.ids = append(part.ids, id)
+			part.ids, part.offsets = append(part.ids, id), append(part.offsets, offset)
 		}
 		c.run.read++
-		part.next++
+		part.next = offset + 1
 		return h.saw(offset, id)
 	})
-	if err == nil && next > part.next {
+	switch {
+	case h.doubtful():
+		if part.next == part.asked && (err != nil || len(p.RecordBatches) > 0) && part.next < part.end {
+			part.next++ // what is damaged is passed over
+		}
+		return nil
+	case err == nil && part.topic.keyed:
+		part.next = max(part.next, next) // compaction leaves gaps
+	case err == nil && next > part.next:
 		err = fmt.Errorf("%s: the batches end at %d, their records at %d", h.name, next, part.next)
 	}
 	return err
@@ -178,7 +200,7 @@ func (c *consumer) rewind(part *consuming) {
 		r := resp.(*kmsg.ListOffsetsResponse)
 		if len(r.Topics) == 1 && len(r.Topics[0].Partitions) == 1 && r.Topics[0].Partitions[0].ErrorCode == codeNone {
 			part.next = r.Topics[0].Partitions[0].Offset
-			part.first, part.ids = part.next, nil
+			part.first, part.ids, part.offsets = part.next, nil, nil
 		}
 	})
 }
@@ -199,7 +221,7 @@ func (c *consumer) powerCut() {
 	c.conn = nil
 	for _, part := range c.parts {
 		if !part.topic.durable {
-			part.next, part.first, part.ids, part.end = 0, 0, nil, -1
+			part.next, part.first, part.ids, part.offsets, part.end = 0, 0, nil, nil, -1
 		}
 	}
 }

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"fmt"
+	"math"
 
 	"slipstream/protocol"
 )
@@ -18,7 +19,13 @@ type history struct {
 
 	deleted int64 // records below it may have been deleted on demand
 	start   int64 // and below this one they were
+
+	sick   bool // a fault may have taken what was not synced: until the restart nothing is known
+	rotten bool // the medium, or a read of it, gave wrong bytes: what is there may be gone or damaged
 }
+
+// doubtful: a fault's entry of the plan says that anything may be read.
+func (h *history) doubtful() bool { return h.sick || h.rotten }
 
 func newHistory(name string, durable bool) *history {
 	return &history{name: name, durable: durable, at: map[int64]string{}, acked: map[string]int64{}}
@@ -35,6 +42,9 @@ func (h *history) powerCut() {
 
 // saw: the record id is at an offset.
 func (h *history) saw(offset int64, id string) error {
+	if h.doubtful() {
+		return nil
+	}
 	if known, ok := h.at[offset]; ok && known != id {
 		return fmt.Errorf("%s: offset %d holds %s and held %s", h.name, offset, id, known)
 	}
@@ -47,6 +57,9 @@ func (h *history) saw(offset int64, id string) error {
 }
 
 func (h *history) ack(offset int64, id string) error {
+	if h.doubtful() {
+		return nil
+	}
 	if at, ok := h.acked[id]; ok && at != offset && id[0] == 'i' {
 		return fmt.Errorf("%s: record %s was acknowledged at offset %d and again at %d", h.name, id, at, offset)
 	}
@@ -60,17 +73,30 @@ func (h *history) ack(offset int64, id string) error {
 // reached: a high watermark was told in answer to a request that was sent when floor
 // was known.
 func (h *history) reached(offset, floor int64) error {
-	if offset < floor {
+	if offset < floor && !h.doubtful() {
 		return fmt.Errorf("%s: the high watermark is told as %d and was at least %d before it was asked for", h.name, offset, floor)
 	}
 	h.high = max(h.high, offset)
 	return nil
 }
 
+// begins: the log's start was told in answer to a request that was sent when records below
+// floor were gone.
+func (h *history) begins(start, floor int64) error {
+	if h.doubtful() {
+		return nil
+	}
+	if start < floor {
+		return fmt.Errorf("%s: the log starts at %d and did at %d before that was asked", h.name, start, floor)
+	}
+	h.start = max(h.start, start)
+	return nil
+}
+
 // complete checks a partition that was read from its start, first, to its end.
 func (h *history) complete(first int64, ids []string) error {
 	end := first + int64(len(ids))
-	if first < h.start {
+	if first < h.start && h.deleted < math.MaxInt64 { // retention goes on while the log is read
 		return fmt.Errorf("%s: the log starts at %d, records below %d were deleted", h.name, first, h.start)
 	}
 	for id, at := range h.acked {
@@ -106,6 +132,65 @@ func (h *history) complete(first int64, ids []string) error {
 	return nil
 }
 
+// keys of compacted topics: few, so that most records are superseded soon.
+const keyCount = 13
+
+func keyOf(id string) string {
+	_, number, _ := parseID(id)
+	return fmt.Sprint("k", number*7%keyCount)
+}
+
+// tombstone: every now and then a key is deleted.
+func tombstone(id string) bool {
+	_, number, _ := parseID(id)
+	return number*31%9 == 0
+}
+
+// compacted checks a partition of which the last record of each key is to be kept: read
+// from its start to its end, end. A key whose last record is a tombstone may be gone.
+func (h *history) compacted(offsets []int64, ids []string, end int64) error {
+	type last struct {
+		offset int64
+		id     string
+	}
+	known, found := map[string]last{}, map[string]last{}
+	for id, at := range h.acked {
+		if key := keyOf(id); at >= known[key].offset {
+			known[key] = last{at, id}
+		}
+	}
+	for at, id := range h.at {
+		if key := keyOf(id); at >= known[key].offset {
+			known[key] = last{at, id}
+		}
+	}
+	seen := map[string]int64{}
+	for i, id := range ids {
+		if i > 0 && offsets[i] <= offsets[i-1] {
+			return fmt.Errorf("%s: offset %d follows %d", h.name, offsets[i], offsets[i-1])
+		}
+		if at, twice := seen[id]; twice && id[0] == 'i' {
+			return fmt.Errorf("%s: record %s of an idempotent producer is at offset %d and at %d", h.name, id, at, offsets[i])
+		}
+		seen[id] = offsets[i]
+		found[keyOf(id)] = last{offsets[i], id}
+	}
+	for key, want := range known {
+		got, ok := found[key]
+		switch {
+		case !ok && tombstone(want.id), ok && got.offset > want.offset, ok && got == want:
+		case !ok:
+			return fmt.Errorf("%s: key %s is gone, and its last record is %s at offset %d", h.name, key, want.id, want.offset)
+		default:
+			return fmt.Errorf("%s: the last record of key %s is %s at offset %d, and was %s at offset %d", h.name, key, got.id, got.offset, want.id, want.offset)
+		}
+	}
+	if end < h.high {
+		return fmt.Errorf("%s: the log ends at %d and had reached %d", h.name, end, h.high)
+	}
+	return nil
+}
+
 // producerName is "i3" for an idempotent producer, "p4" for a plain one.
 type producerName string
 
@@ -126,7 +211,8 @@ func parseID(id string) (producerName, int, bool) {
 	return "", 0, false
 }
 
-// eachRecord reads the batches of a fetch: whole ones, then perhaps a part of one.
+// eachRecord reads the batches of a fetch: whole ones, then perhaps a part of one. A record's
+// id is its key, or where keys say something else (keyed topics), its header.
 func eachRecord(b []byte, f func(offset int64, id string) error) (next int64, err error) {
 	next = -1
 	for len(b) >= protocol.LogOverhead {
@@ -143,7 +229,11 @@ func eachRecord(b []byte, f func(offset int64, id string) error) (next int64, er
 		var r protocol.Record
 		var scratch protocol.Scratch
 		for it.Open(batch, &scratch); it.Next(&r); {
-			if err := f(r.Offset, string(r.Key)); err != nil {
+			id := string(r.Key)
+			if len(r.Headers) == 1 {
+				id = string(r.Headers[0].Value)
+			}
+			if err := f(r.Offset, id); err != nil {
 				return next, err
 			}
 		}

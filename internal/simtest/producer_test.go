@@ -16,6 +16,7 @@ const (
 	codeUnknownTopic      = 3
 	codeNotLeader         = 6
 	codeTopicExists       = 36
+	codeInvalidTimestamp  = 32
 	codeOutOfOrder        = 45
 	codeDuplicateSequence = 46
 	codeStorageError      = 56
@@ -178,7 +179,14 @@ func (p *producer) send(part *producing, b *produced) {
 		if p.run.rand.IntN(20) == 0 {
 			size = p.run.rand.IntN(min(6000, p.run.node.segment/6)) // a batch has to fit into a segment
 		}
-		bl.Append(&protocol.Record{Timestamp: p.run.node.world.Kernel().Wall() / 1e6, Key: []byte(id), Value: bytes.Repeat([]byte{byte(size)}, size)})
+		rec := protocol.Record{Timestamp: p.run.node.world.Kernel().Wall() / 1e6, Key: []byte(id), Value: bytes.Repeat([]byte{byte(size)}, size)}
+		if part.topic.keyed {
+			rec.Key, rec.Headers = []byte(keyOf(id)), []protocol.RecordHeader{{Key: []byte("id"), Value: []byte(id)}}
+			if tombstone(id) {
+				rec.Value = nil
+			}
+		}
+		bl.Append(&rec)
 	}
 	_, batch := bl.Finish()
 	req := kmsg.NewPtrProduceRequest()
@@ -237,10 +245,17 @@ func (p *producer) answered(part *producing, b *produced, code int16, base int64
 		p.conn.Reset()
 		return nil
 	case codeOutOfOrder, codeUnknownProducer:
-		if h.durable || !p.run.lost {
+		if (h.durable || !p.run.lost) && !h.doubtful() {
 			return fmt.Errorf("%s: error %d for the oldest batch that is not acknowledged", h.name, code)
 		}
 		p.id = -1 // a power cut took what was acknowledged: begin anew
+		return nil
+	case codeInvalidTimestamp: // the wall clock has jumped: again, with the time as it is now
+		if !p.run.jumped {
+			return fmt.Errorf("%s: error %d", h.name, code)
+		}
+		p.wait = p.run.node.world.Now() + 1e6
+		p.conn.Reset()
 		return nil
 	default:
 		return fmt.Errorf("%s: error %d", h.name, code)

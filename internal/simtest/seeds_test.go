@@ -37,6 +37,7 @@ type run struct {
 	crashes map[string]int
 	lookups int // plans that helpers made
 	refused int // batches, for want of room on the disk
+	*faults     // nil in stories without a plan
 
 	lookAt int64  // the clients look at the world at this time at the latest
 	news   uint64 // World.ClientNews when they looked last
@@ -103,6 +104,9 @@ const lookNanos = 30_000
 func (r *run) step() {
 	if r.failure != nil || !r.look() {
 		return
+	}
+	if r.faults != nil {
+		r.faults.step()
 	}
 	if err := r.admin.step(); err != nil {
 		r.fail(err)
@@ -227,6 +231,7 @@ func (r *run) crashed() {
 func (r *run) restart(lost bool) error {
 	for {
 		r.node.bury()
+		lost = r.faults.ended() || lost
 		if lost {
 			r.lost = true
 			for _, t := range append(r.topics, r.admin.known...) {
@@ -260,6 +265,11 @@ func (r *run) restart(lost bool) error {
 			lost = !kill
 			continue
 		}
+		if err != nil && r.faults.mayKeepFromStarting() {
+			w.CrashAfter(0, false, 0)
+			lost = false
+			continue
+		}
 		w.CrashAfter(0, false, 0)
 		return err
 	}
@@ -291,7 +301,16 @@ func (r *run) verify() error {
 		return fmt.Errorf("asking for the topics: %w", err)
 	}
 	for _, part := range c.parts {
-		if err := part.topic.parts[part.partition].complete(part.first, part.ids); err != nil {
+		h := part.topic.parts[part.partition]
+		var err error
+		switch {
+		case h.doubtful():
+		case part.topic.keyed:
+			err = h.compacted(part.offsets, part.ids, part.end)
+		default:
+			err = h.complete(part.first, part.ids)
+		}
+		if err != nil {
 			return err
 		}
 	}

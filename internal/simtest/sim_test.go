@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // stories are the kinds of stories, in the order in which seeds take turns at them.
-var stories = [...]func(*testing.T, uint64) (*run, error){oneSeed, oneSociety}
+var stories = [...]func(*testing.T, uint64) (*run, error){oneSeed, oneSociety, oneFaulty}
 
 // TestSim is make sim: seeds from FIRST on, SEEDS of them, on all processors. It says
 // what it is doing, goes on after a violation, and on an interrupt says where to go on.

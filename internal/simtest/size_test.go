@@ -36,3 +36,6 @@ func drawSize(seed uint64) size {
 
 // takesPart: of so many clients of a kind, those that are in the story.
 func (s *size) takesPart(r *rand.Rand) bool { return r.IntN(100) < s.clients }
+
+// storyNanos is about how long a story of logs is.
+func (s *size) storyNanos() int64 { return s.lifeNanos * int64(s.rounds+1) }
