@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 // stories are the kinds of stories, in the order in which seeds take turns at them.
 var stories = [...]func(*testing.T, uint64) (*run, error){oneSeed, oneSociety, oneFaulty}
 
+// storyNamed are the stories as STORY names them: by the test of the first seeds of each.
+var storyNamed = map[string]func(*testing.T, uint64) (*run, error){"TestSeeds": oneSeed, "TestSocietySeeds": oneSociety, "TestFaultSeeds": oneFaulty}
+
 // TestSim is make sim: seeds from FIRST on, SEEDS of them, on all processors. It says
 // what it is doing, goes on after a violation, and on an interrupt says where to go on.
 func TestSim(t *testing.T) {
@@ -33,6 +36,9 @@ func TestSim(t *testing.T) {
 	_, n := seedsWanted(1000)
 	first, _ := strconv.ParseUint(os.Getenv("FIRST"), 10, 64)
 	s := &simulating{t: t, next: first, end: first + n, begun: time.Now(), said: time.Now()}
+	if s.story = storyNamed[os.Getenv("STORY")]; s.story == nil && os.Getenv("STORY") != "" {
+		t.Fatalf("STORY is one of %v", slices.Sorted(maps.Keys(storyNamed)))
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(stop)
@@ -61,6 +67,7 @@ func TestSim(t *testing.T) {
 type simulating struct {
 	t     *testing.T
 	begun time.Time
+	story func(*testing.T, uint64) (*run, error) // nil: by turns
 
 	mu        sync.Mutex
 	next, end uint64
@@ -91,6 +98,9 @@ func (s *simulating) play(seed uint64) (r *run, err error) {
 			err = fmt.Errorf("seed %d: panic: %v\n%s", seed, p, debug.Stack())
 		}
 	}()
+	if s.story != nil {
+		return s.story(s.t, seed)
+	}
 	return stories[seed%uint64(len(stories))](s.t, seed)
 }
 
