@@ -31,7 +31,6 @@ type faults struct {
 	disk   bool            // a fault of the disk has happened, ever
 	lost   bool            // one that takes what was not synced, in this life
 	fired  map[string]int
-	trims  int
 }
 
 // newFaulty is a story of logs under a plan: with a compacted topic, and one of which the
@@ -308,7 +307,7 @@ func TestFaultSeeds(t *testing.T) {
 		addCounts(fired, r.faults.fired)
 	}
 	t.Logf("%d seeds: %d records acknowledged, %d read, %d logs compacted; faults %v; ends %v", n, acked, read, compacted, fired, crashes)
-	if n < 100 {
+	if n < 300 {
 		return
 	}
 	for _, kind := range sim.FaultKinds {

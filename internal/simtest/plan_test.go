@@ -11,23 +11,24 @@ import (
 
 // What a plan's faults may be about: files, by a part of their paths.
 var (
-	dataPaths  = []string{"/durable-0/", "/durable-1/", "/lazy-0/", "/table-0/", "/window-0/", "/durable-", "/table-", "/window-"}
+	dataPaths  = []string{"/durable-0/", "/lazy-0/", "/table-0/", "/window-0/", "/durable-", "-0/", ".log"}
 	otherPaths = []string{"__cluster_metadata", "checkpoint", ".snapshot", ".index", ".timeindex"}
-	rotPaths   = []string{"/durable-0/", "/lazy-0/", "/table-0/", "/window-0/", ".index", ".timeindex", ".snapshot"}
+	rotPaths   = []string{"/durable-", "/lazy-0/", "/table-0/", "/window-0/", "index", ".snapshot"}
 )
 
 // drawPlan draws what will go wrong in a story of about so many nanoseconds.
 func drawPlan(seed uint64, nanos int64) (plan []sim.Fault) {
 	r := rand.New(rand.NewPCG(seed, 55))
-	for id := range r.IntN(6) {
-		f := sim.Fault{ID: id, Kind: sim.FaultKinds[r.IntN(len(sim.FaultKinds))], From: r.Int64N(nanos), For: 1e6 + r.Int64N(nanos/3)}
-		if r.IntN(2) == 0 {
-			f.Skip = r.IntN(30)
+	for id := range r.IntN(7) {
+		f := sim.Fault{ID: id, Kind: sim.FaultKinds[r.IntN(len(sim.FaultKinds))], From: r.Int64N(nanos), For: 1e6 + r.Int64N(nanos/2)}
+		if r.IntN(3) == 0 {
+			f.Skip = r.IntN(12)
 		}
 		switch f.Kind {
 		case sim.FaultReadError, sim.FaultWriteError, sim.FaultSyncError:
 			f.Count = 1 + r.IntN(3)
 			f.Path = drawPath(r, true)
+			f.For += nanos / 4
 		case sim.FaultNoSpace:
 			f.Skip = 0
 			f.Path = []string{"", drawPath(r, true)}[r.IntN(2)]
@@ -35,6 +36,7 @@ func drawPlan(seed uint64, nanos int64) (plan []sim.Fault) {
 			f.Path, f.Count, f.By = drawPath(r, true), 1+r.IntN(20), 1e6+r.Int64N(1<<r.IntN(32)+1)
 		case sim.FaultWrongRead, sim.FaultWrongWrite, sim.FaultRot:
 			f.Path, f.Count = rotPaths[r.IntN(len(rotPaths))], 1
+			f.For += nanos / 2
 		case sim.FaultClock:
 			f.By = (r.Int64N(2<<r.IntN(47)) + 1) * int64(1-2*r.IntN(2)) // up to some 39 hours, either way
 			f.By = min(max(f.By, -20*3600e9), 20*3600e9)
