@@ -55,7 +55,7 @@ func TestKafkaCleansTheSame(t *testing.T) {
 		cfg.SegmentBytes, cfg.DeleteRetentionMillis = 1<<20, 1000
 		x.kernel.set(func(f *faults) { f.wall += 12 * 3600e9 }) // later than the recorded horizons
 		x.p, _ = x.rig.open(x.dir, cfg, OpenOptions{Clean: true, CleanedTo: cleanedBefore(t, round-1)})
-		x.turns(1)
+		x.survey(x.p)
 		result, ok := x.clean(noLimits)
 		if want := cleanedBefore(t, round); !ok || result.To != want {
 			t.Fatalf("round %d: %+v, Kafka cleaned to %d", round, result, want)

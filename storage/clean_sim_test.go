@@ -147,6 +147,7 @@ func (x *cleanSim) check(k ring.Kernel, what string) {
 func (x *cleanSim) committed(k ring.Kernel, o Offsets, written map[int64]simWrite, what string) map[int64]bool {
 	seen, aborting := map[int64]bool{}, map[int64]bool{}
 	aborted := x.aborted(o.LogEnd)
+	x.survey()
 	next := int64(0)
 	var it protocol.Records
 	var r protocol.Record

@@ -34,7 +34,7 @@ func (c *Cleanable) Filthier(than *Cleanable) bool {
 // Cleanable says what there is to clean. ok is false where nothing ever is, or not now: the log is not compacted, or is
 // being cleaned, or could not be. It takes time for every segment of the log, some nanoseconds each.
 func (p *Partition) Cleanable(nowMillis int64) (c Cleanable, ok bool) {
-	if !p.config.Compacted || p.cleaning != nil || p.uncleanable || p.closed || p.state == gone || p.trouble == unsyncable {
+	if !p.config.Compacted || p.cleaning != nil || p.uncleanable || p.closed || p.state == gone || p.trouble == unsyncable || !p.Surveyed() {
 		return c, false
 	}
 	c = Cleanable{Partition: p, From: p.firstDirty()}
@@ -84,7 +84,7 @@ func (p *Partition) cleanableSegments(from, nowMillis int64) int {
 	n := 0
 	for ; n < len(p.segments)-1; n++ {
 		s, end := p.segments[n], p.endOf(n)
-		if s.phase != segmentClosed || s.finishing || s.unsettled || end > p.offsets.LastStable || end > p.offsets.RecoveryPoint {
+		if !s.known.Load() || s.phase != segmentClosed || s.finishing || s.unsettled || end > p.offsets.LastStable || end > p.offsets.RecoveryPoint {
 			break
 		}
 		if lag := p.config.MinCompactionLagMillis; lag > 0 && end > from && p.newestRecord(n) > nowMillis-lag {

@@ -11,14 +11,14 @@ func (j *cleaning) swap() {
 		base: w.base, size: w.size, phase: segmentMade, largest: w.builder.maxTimestamp, oldest: w.first,
 		modified: old[len(old)-1].modified, entries: int32(len(w.builder.index)), timeEntries: int32(len(w.builder.time)),
 	}
+	s.known.Store(true)
 	s.aborts.count = int32(len(w.aborted))
 	s.moveTo(segmentSwapped)
 	at := p.segmentFor(old[0].base)
 	p.takeOut(at, at+len(old), []*segment{s})
 	if s.aborts.count > 0 {
-		list := p.txns.aborting
-		i, _ := slices.BinarySearchFunc(list, s.base, func(e *segment, base int64) int { return int(max(min(e.base-base, 1), -1)) })
-		p.txns.aborting = slices.Insert(slices.Clone(list), i, s)
+		i, _ := p.txns.abortingAt(s.base)
+		p.txns.aborting = slices.Insert(slices.Clone(p.txns.aborting), i, s)
 		p.store.aborts.keep(s, slices.Clone(w.aborted))
 	}
 	p.store.Stats.CleanedSegments += uint64(len(old))

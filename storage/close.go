@@ -36,7 +36,7 @@ func (s *Store) Close(done func(errs []error)) {
 // quiet says whether nothing of the partition is under way.
 func (p *Partition) quiet() bool {
 	return p.state == idle && p.writing.queued.empty() && p.writing.flight.empty() && !p.syncing.running &&
-		p.syncing.waiting.empty() && !p.preallocating && p.finishing == 0 && !p.savingEpochs && !p.deleting && p.cleaning == nil
+		p.syncing.waiting.empty() && !p.preallocating && p.finishing == 0 && !p.savingEpochs && !p.deleting && p.cleaning == nil && p.examining == 0
 }
 
 // quieted is called wherever something of a partition has ended: one that is to be closed or deleted may

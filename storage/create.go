@@ -60,6 +60,7 @@ func newPartition(dir string, id TopicPartition, cfg Config) *Partition {
 
 // begin makes s the only, empty segment.
 func (p *Partition) begin(s *segment, nowMillis int64) {
+	s.known.Store(true)
 	p.segments = []*segment{s}
 	p.active = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, createdMillis: nowMillis, jitterMillis: p.jitter(s.base)}
 	p.next = s.base

@@ -87,6 +87,9 @@ func (p *Partition) takeOut(from, to int, instead []*segment) []*segment {
 	p.generation++
 	st := p.store
 	for _, s := range out {
+		if !s.known.Load() {
+			p.unknown--
+		}
 		p.cleaned(s, 0)
 		st.files.dropSegment(s)
 		if s.observed != 0 {

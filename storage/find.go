@@ -26,6 +26,7 @@ const (
 	present outcome = iota
 	cold            // what has to be read next is not in memory: a helper's work
 	broken          // it cannot be read, or is no log
+	unknown         // the segment has to be examined first
 )
 
 // source is what a finder reads from: on a core only what is in memory, on a helper the disk.
@@ -162,6 +163,9 @@ func (q *finder) boundary(src source, from cursor, limit int64, atLeastOne bool)
 	}
 	for at.position < q.end {
 		h, o := q.headAt(src, at.position)
+		if o == broken && at.position > from.position {
+			return at, present // what comes before the damage can be had
+		}
 		if o != present {
 			return at, q.stoppedAt(at.position, o)
 		}
@@ -170,6 +174,7 @@ func (q *finder) boundary(src source, from cursor, limit int64, atLeastOne bool)
 			return at, present
 		}
 		at.position += h.size
+		at.offset = h.last + 1
 	}
 	at.offset = q.endOffset
 	return at, present

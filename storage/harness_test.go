@@ -330,6 +330,14 @@ func (r *rig) open(dir string, cfg Config, o OpenOptions) (*Partition, RecoveryR
 	return p, report
 }
 
+// survey waits until all closed segments are known.
+func (r *rig) survey(p *Partition) {
+	r.t.Helper()
+	surveyed := false
+	p.Survey(func() { surveyed = true })
+	r.until("the log is surveyed", func() bool { return surveyed })
+}
+
 // plan is Plan and, where that takes one, the lookup.
 func (r *rig) plan(p *Partition, offset int64, limit int, atLeastOne bool) (Range, protocol.ErrorCode) {
 	r.t.Helper()

@@ -73,5 +73,5 @@ func (s *segment) live() bool {
 
 // deletable says whether a segment may leave the log now: it is closed, put in order, and nobody works on its files.
 func (p *Partition) deletable(s *segment) bool {
-	return s.phase == segmentClosed && !s.finishing && !(p.syncing.running && p.syncing.segment == s)
+	return s.phase == segmentClosed && !s.finishing && s.examination == nil && !(p.syncing.running && p.syncing.segment == s)
 }

@@ -59,6 +59,32 @@ func (p *Partition) lookUp(q Query, from cursor) *Lookup {
 	return l
 }
 
+// lookUpUnknown has the segment examined that a plan has come to; then the plan is made anew.
+func (p *Partition) lookUpUnknown(q Query, s *segment) *Lookup {
+	l := &Lookup{p: p, query: q, finder: finder{segment: s, base: s.base, brokeAt: -1}}
+	p.store.Stats.Lookups++
+	p.examineFor(s, l)
+	return l
+}
+
+// examined implements examinee.
+func (l *Lookup) examined(err error) {
+	l.outcome = unknown
+	if err != nil {
+		l.outcome = broken
+	}
+	l.finish()
+}
+
+// finish tells whoever waits that the answer is there.
+func (l *Lookup) finish() {
+	l.done = true
+	if w := l.waiter; w != nil {
+		l.waiter = nil
+		w.LookedUp(l)
+	}
+}
+
 // Done reports whether the answer is there, for Plan.
 func (l *Lookup) Done() bool { return l.done }
 
@@ -122,11 +148,8 @@ func (l *Lookup) Deliver(*reactor.Core) {
 		}
 	}
 	p.store.Stats.BadIndexEntries += uint64(l.finder.bad)
-	l.done, l.finder.recent, l.finder.scratch = true, nil, nil
-	if w := l.waiter; w != nil {
-		l.waiter = nil
-		w.LookedUp(l)
-	}
+	l.finder.recent, l.finder.scratch = nil, nil
+	l.finish()
 }
 
 // diskSource reads a segment's files on a helper.

@@ -119,6 +119,7 @@ func TestColdReaderThroughHoles(t *testing.T) {
 		}
 		l.r = newRig(t, StoreOptions{})
 		l.p, _ = l.r.open(l.p.dir, cfg, OpenOptions{Clean: true})
+		l.r.survey(l.p)
 		l.load(t)
 		c := &coldness{cold: func(int) bool { return true }}
 		l.r.kernel.set(func(f *faults) { f.resident = c.resident })

@@ -67,6 +67,11 @@ type Partition struct {
 	uncleanable                 bool      // compaction has failed, and would fail again
 	generation                  uint32    // counts the times that closed segments left the log
 	removal                     *removal  // being deleted
+	unknown                     int       // closed segments that have not been examined since the start
+	examining                   int       // examinations under way
+	surveying                   bool      // one of them is the survey's
+	retainLater                 bool      // retention waits for that
+	surveyed                    []func()  // who waits for the survey's end
 }
 
 // state is what the log's writer is about. Appends queue in all of them but the last.
@@ -101,7 +106,7 @@ func (p *Partition) Offsets() Offsets { return p.offsets }
 // Segments is the number of segments.
 func (p *Partition) Segments() int { return len(p.segments) }
 
-// Bytes is the size of the log.
+// Bytes is the size of the log, once it is Surveyed.
 func (p *Partition) Bytes() int64 {
 	var n int64
 	for _, s := range p.segments {

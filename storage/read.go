@@ -70,6 +70,9 @@ func (p *Partition) Plan(q Query, l *Lookup) (Range, *Lookup, protocol.ErrorCode
 // planAnew makes a plan for a query that has something to be found.
 func (p *Partition) planAnew(q Query) (Range, *Lookup, protocol.ErrorCode) {
 	from, o := p.locate(&q)
+	if o == unknown {
+		return p.unexamined(q, from.segment)
+	}
 	if o != present {
 		return p.unplanned(q, cursor{}, o)
 	}
@@ -80,7 +83,7 @@ func (p *Partition) planAnew(q Query) (Range, *Lookup, protocol.ErrorCode) {
 func (p *Partition) lookedUp(l *Lookup) (Range, *Lookup, protocol.ErrorCode) {
 	f := &l.finder
 	switch {
-	case !f.segment.live(), l.outcome != present && l.generation != p.generation: // another is in its place, or its files are
+	case l.outcome == unknown, !f.segment.live(), l.outcome != present && l.generation != p.generation: // another is in its place, or its files are
 		return p.planAnew(l.query)
 	case l.outcome != present:
 		if f.brokeAt >= 0 {
@@ -118,6 +121,9 @@ func (p *Partition) check(q Query) (wanted bool, code protocol.ErrorCode) {
 
 // planFrom finds where the range that begins at from ends.
 func (p *Partition) planFrom(q Query, from cursor) (Range, *Lookup, protocol.ErrorCode) {
+	if !from.segment.known.Load() {
+		return p.unexamined(q, from.segment)
+	}
 	f := p.finderOf(from.segment, p.readable(&q))
 	to, o := f.boundary(p.store.source(p, from.segment), from, int64(max(q.MaxBytes, 0)), q.AtLeastOne)
 	p.learn(f)
@@ -138,6 +144,11 @@ func (p *Partition) unplanned(q Query, from cursor, o outcome) (Range, *Lookup, 
 		return Range{}, p.lookUp(q, from), protocol.NONE
 	}
 	return Range{}, nil, protocol.KAFKA_STORAGE_ERROR
+}
+
+// unexamined answers a plan that has come to a segment of which nothing is known yet.
+func (p *Partition) unexamined(q Query, s *segment) (Range, *Lookup, protocol.ErrorCode) {
+	return Range{}, p.lookUpUnknown(q, s), protocol.NONE
 }
 
 // planned makes a range of the places where it begins and ends.
@@ -209,6 +220,9 @@ func (p *Partition) locate(q *Query) (cursor, outcome) {
 		}
 	}
 	s := p.segments[p.segmentFor(offset)]
+	if !s.known.Load() {
+		return cursor{place: place{segment: s}}, unknown
+	}
 	f := p.finderOf(s, limit)
 	c, o := f.search(p.store.source(p, s), offset)
 	p.learn(f)
@@ -231,7 +245,7 @@ func (p *Partition) inSegment(c cursor, limit place) (cursor, outcome) {
 // afterSegment is the first batch that follows a segment.
 func (p *Partition) afterSegment(base int64, limit place) (cursor, bool) {
 	for _, s := range p.segments[p.segmentFor(base)+1:] {
-		if visibleEnd(s, limit) > 0 {
+		if visibleEnd(s, limit) > 0 || !s.known.Load() && s.base < limit.segment.base {
 			return cursor{place{s, 0, s.base}, 0}, true
 		}
 	}

@@ -230,6 +230,7 @@ func TestKafkasLogIsRead(t *testing.T) {
 		copyDir(t, "testdata/kafka/golden-0", dir)
 		l := &laidOut{r: newRig(t, StoreOptions{})}
 		l.p, _ = l.r.open(dir, goldenConfig(), OpenOptions{Clean: clean, RecoveryPoint: 368})
+		l.r.survey(l.p)
 		l.load(t)
 		if len(l.all) != 120 || l.p.Offsets().LogEnd != 368 {
 			t.Fatalf("%d batches, %+v", len(l.all), l.p.Offsets())

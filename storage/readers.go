@@ -82,6 +82,9 @@ func (p *Partition) fromEnd(at place) int64 {
 			break
 		}
 		if s.base <= p.visible.segment.base && i > 0 {
+			if !p.segments[i-1].known.Load() {
+				break
+			}
 			n += p.segments[i-1].size
 		}
 	}

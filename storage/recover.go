@@ -182,18 +182,18 @@ func (op *opening) sizeUp(bases []int64) {
 	}
 }
 
-// loadSegment opens one segment; it is validated if it must be or if its files do not fit each other.
+// loadSegment opens one segment, validated if it must be. Else a closed one is not looked at before somebody wants to know of
+// it; the last one is, and validated if its files do not fit each other.
 func (op *opening) loadSegment(s *segment, end int64, validate bool) (cut bool, err error) {
+	if !validate && end >= 0 {
+		op.p.unknown++
+		return false, nil
+	}
+	s.known.Store(true)
 	if !validate {
-		last := end
-		if end >= 0 {
-			err = op.trustClosed(s, end)
-		} else {
-			err = op.trustActive(s)
-			last = op.p.next
-		}
+		err = op.trustActive(s)
 		if err == nil {
-			err = op.loadAborted(s, last)
+			err = op.loadAborted(s, op.p.next)
 		}
 		if err == nil {
 			return false, nil

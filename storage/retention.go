@@ -71,6 +71,10 @@ func (p *Partition) retain(nowMillis int64) (looks int) {
 	if p.closed || p.state == gone || p.trouble == unsyncable {
 		return 0
 	}
+	if p.config.Deletable && !p.Surveyed() {
+		p.retainSurveyed()
+		return 1
+	}
 	n, looks := p.expired(nowMillis)
 	switch {
 	case n == len(p.segments):
@@ -79,6 +83,18 @@ func (p *Partition) retain(nowMillis int64) (looks int) {
 		p.advanceStart(p.segments[n].base)
 	}
 	return looks
+}
+
+// retainSurveyed looks at the log again when its segments' sizes and timestamps are known.
+func (p *Partition) retainSurveyed() {
+	if p.retainLater {
+		return
+	}
+	p.retainLater = true
+	p.Survey(func() {
+		p.retainLater = false
+		p.retain(p.store.core.Wall / 1e6)
+	})
 }
 
 // rollToDelete begins a new segment, so that the last one can go; the roll's end looks at the log again.
@@ -113,17 +129,17 @@ func (p *Partition) expired(nowMillis int64) (n, looks int) {
 		for n < len(p.segments) && p.mayExpire(n) && nowMillis-p.newestRecord(n) > limit {
 			n++
 		}
-		if n < len(p.segments) && p.newestRecord(n) > nowMillis {
+		if n < len(p.segments) && p.mayExpire(n) && p.newestRecord(n) > nowMillis {
 			p.noteFuture(p.segments[n])
 		}
 	}
 	return n, looks + n
 }
 
-// mayExpire says whether a segment may go at all: not one that has what consumers have not been shown yet, nor one that is
+// mayExpire says whether a segment may go at all: not one that could not be examined, not one that has what consumers have not been shown yet, nor one that is
 // empty and the last.
 func (p *Partition) mayExpire(i int) bool {
-	return p.endOf(i) <= p.offsets.HighWatermark && (i+1 < len(p.segments) || p.segments[i].size > 0)
+	return p.segments[i].known.Load() && p.endOf(i) <= p.offsets.HighWatermark && (i+1 < len(p.segments) || p.segments[i].size > 0)
 }
 
 // newestRecord is the largest timestamp (ms) of a segment; of one whose records have none, when it was written last.

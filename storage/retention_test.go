@@ -145,6 +145,9 @@ func TestRetentionWithoutTimestamps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range q.segments[:len(q.segments)-1] {
+		if rebuilt, notes, err := q.examineNow(ring.NewLinux(), s); err != nil || len(notes) > 0 || rebuilt != nil {
+			t.Error(rebuilt, notes, err)
+		}
 		if was := p.segments[i]; s.largest != was.largest || s.phase != segmentClosed {
 			t.Errorf("segment %d: largest %d, was %d; %v", s.base, s.largest, was.largest, s.phase)
 		}

@@ -239,6 +239,7 @@ func (p *Partition) beginSegment(base int64) {
 	*a = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1, createdMillis: p.store.core.Wall / 1e6, jitterMillis: p.jitter(base)}
 	a.index, a.time = index, time
 	next := &segment{base: base, unnamed: true}
+	next.known.Store(true)
 	p.segments = append(p.segments, next)
 	if p.visible.offset == base {
 		p.visible = place{next, 0, base}

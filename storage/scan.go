@@ -28,6 +28,11 @@ func (s *Scan) Read(k ring.Kernel, f func(b protocol.Batch) bool) (next int64, d
 		if t.end <= next && t.base != q.base {
 			continue
 		}
+		if next > t.base { // it begins within
+			if err := q.learn(k, &t); err != nil {
+				return next, false, err
+			}
+		}
 		more := true
 		err := q.eachBatch(k, t, next, func(r *logReader, position int64, h header) (bool, error) {
 			if h.LastOffset() < next {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"math"
 	"sort"
 
 	"slipstream/protocol"
@@ -62,11 +63,15 @@ func (q *Searcher) Stale(p *Partition) bool { return q.generation != p.generatio
 // target is one segment as a search sees it.
 type target struct {
 	base    int64
-	size    int64
+	size    int64 // wholeFile: this and what follows but for end is not known
 	entries int32 // of the .index
 	times   int32 // of the .timeindex
+	largest int64 // of its timestamps
 	end     int64 // the offset after the last, as far as it is known
 }
+
+// wholeFile stands for the size of a segment that nobody has come to since the start.
+const wholeFile = -1
 
 func (q *Searcher) targets() []target {
 	all := make([]target, 0, len(q.closed)+1)
@@ -75,9 +80,13 @@ func (q *Searcher) targets() []target {
 		if i+1 < len(q.closed) {
 			end = q.closed[i+1].base
 		}
-		all = append(all, target{s.base, s.size, s.entries, s.timeEntries, end})
+		if !s.known.Load() {
+			all = append(all, target{base: s.base, size: wholeFile, end: end})
+			continue
+		}
+		all = append(all, target{s.base, s.size, s.entries, s.timeEntries, s.largest, end})
 	}
-	return append(all, target{q.base, q.size, q.entries, q.times, q.limit})
+	return append(all, target{q.base, q.size, q.entries, q.times, q.maximum, q.limit})
 }
 
 // OffsetForTimestamp finds the first record whose timestamp (ms) is at least timestamp, below the high
@@ -87,11 +96,10 @@ func (q *Searcher) OffsetForTimestamp(k ring.Kernel, timestamp int64) (Found, er
 		if t.end <= q.logStart && t.end != t.base {
 			continue
 		}
-		largest, err := q.largest(k, t)
-		if err != nil {
+		if err := q.learn(k, &t); err != nil {
 			return nothing, err
 		}
-		if largest < timestamp {
+		if t.largest < timestamp {
 			continue
 		}
 		found, err := q.searchSegment(k, t, timestamp)
@@ -110,16 +118,20 @@ func (q *Searcher) within(f Found) Found {
 	return f
 }
 
-// largest is the largest timestamp of a segment, from the last entry of its .timeindex.
-func (q *Searcher) largest(k ring.Files, t target) (int64, error) {
-	if t.base == q.base {
-		return q.maximum, nil
+// learn finds out what is not known of a segment yet, and changes nothing. Where the indexes are doubtful it goes without.
+func (q *Searcher) learn(k ring.Files, t *target) error {
+	if t.size != wholeFile {
+		return nil
 	}
-	b, err := q.readTimes(k, t, t.times-1, t.times)
-	if err != nil || len(b) == 0 {
-		return -1, err
+	f := segmentFiles{k: k, dir: q.dir, base: t.base, end: t.end}
+	x, err := f.examine()
+	if errors.Is(err, errDoubtful) {
+		var w walked
+		w, err = f.walk(k, math.MaxInt32)
+		x = w.facts
 	}
-	return decodeTimeEntry(b).timestamp, nil
+	t.size, t.entries, t.times, t.largest = x.size, x.entries, x.timeEntries, x.largest
+	return err
 }
 
 func (q *Searcher) path(base int64, suffix string) string {
@@ -188,12 +200,11 @@ func (q *Searcher) MaxTimestamp(k ring.Kernel) (Found, error) {
 	var where target
 	largest := int64(-1)
 	for _, t := range q.targets() {
-		ts, err := q.largest(k, t)
-		if err != nil {
+		if err := q.learn(k, &t); err != nil {
 			return nothing, err
 		}
-		if ts > largest {
-			largest, where = ts, t
+		if t.largest > largest {
+			largest, where = t.largest, t
 		}
 	}
 	if largest < 0 {
@@ -247,6 +258,9 @@ func (q *Searcher) eachBatch(k ring.Files, t target, from int64, f func(r *logRe
 
 // startPosition finds where to begin reading for an offset: by the .index, if what it says is so.
 func (q *Searcher) startPosition(k ring.Files, r *logReader, t target, from int64) (int64, error) {
+	if t.entries == 0 {
+		return 0, nil
+	}
 	fd, err := k.Open(q.path(t.base, indexSuffix), readOnly, 0)
 	if err != nil {
 		return 0, err

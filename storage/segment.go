@@ -4,12 +4,16 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"sync/atomic"
 )
 
-// segment is one .log file with its indexes. Once closed, by a roll, only its phase, dirty, finishing, files and aborts
-// fields change.
+// segment is one .log file with its indexes. Once closed, by a roll, and known, only its phase, dirty, finishing, files and
+// aborts fields change. Of one that is not known (examine.go) nothing but the base offset and the phase means anything.
 type segment struct {
 	base        int64
+	known       atomic.Bool
+	unreadable  bool         // its examination has failed: left to those who want to read it
+	examination *examination // under way
 	phase       phase
 	finishing   bool  // a helper puts it in order after its roll
 	size        int64 // bytes of whole batches

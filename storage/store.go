@@ -42,6 +42,8 @@ type StoreStats struct {
 	BadIndexEntries                        uint64 // index entries that did not fit the log
 	Lookups                                uint64 // plans that a helper had to make
 	AbortedLookups                         uint64 // reads of .txnindex files
+	Examined                               uint64 // closed segments that were looked at for the first time since the start
+	IndexesRebuilt                         uint64 // of these, whose indexes were made anew
 	DeletedSegments                        uint64 // taken out of their logs: below the log's start, or replaced by a cleaned one
 	DeletedBytes                           uint64 // of those
 
@@ -92,6 +94,7 @@ type Store struct {
 	relays       []reactor.Piece // retained until the turn ends
 	expiry       reactor.Timer
 	retention    retention
+	survey       survey
 	again        reactor.Timer
 
 	closed func([]error)
@@ -115,6 +118,7 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
 	s.writeback = newWriteback(s, o.WritebackMillis)
+	s.survey.store = s
 	s.retention = retention{store: s, interval: min(max(o.RetentionCheckMillis, 0), maxFlushMillis) * 1e6}
 	return s
 }
@@ -143,6 +147,9 @@ func (s *Store) Adopt(p *Partition) {
 		s.core.After(expiryCheckNanos, &s.expiry, s)
 	}
 	s.retention.begin()
+	if p.unknown > 0 {
+		s.survey.next()
+	}
 }
 
 // release takes a partition off the store.
@@ -151,6 +158,7 @@ func (s *Store) release(p *Partition) {
 	s.partitions[p.listed], last.listed = last, p.listed
 	s.partitions[len(s.partitions)-1] = nil
 	s.partitions = s.partitions[:len(s.partitions)-1]
+	s.survey.at = min(s.survey.at, p.listed)
 	s.writeback.forget(p)
 	for _, segment := range p.segments {
 		s.files.dropSegment(segment)

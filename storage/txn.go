@@ -31,7 +31,7 @@ type transactions struct {
 	ended []int64   // the first offsets of those of open that have a marker, by the marker's offset
 
 	verifying map[int64]verification // by producer id
-	aborting  []*segment             // those with aborted transactions, by base offset (txnindex.go)
+	aborting  []*segment             // those with aborted transactions, or which may have some, by base offset (txnindex.go)
 }
 
 func (t *transactions) find(first int64) int {

@@ -137,12 +137,39 @@ func (x *simRig) write() error {
 	return err
 }
 
+// survey waits until all closed segments are known.
+func (x *simRig) survey() {
+	x.t.Helper()
+	surveyed := false
+	err := x.onCore(func() { x.p.Survey(func() { surveyed = true }) })
+	if err == nil {
+		err = x.driver.Run(60e9, func() bool { return surveyed })
+	}
+	if err != nil || x.p.unknown > 0 {
+		x.t.Fatalf("the log is not surveyed: %d segments are not known, %v", x.p.unknown, err)
+	}
+}
+
 // check compares what was opened with what the log's batches say.
 func (x *simRig) check(k ring.Kernel, what string) {
 	x.t.Helper()
 	open := map[int64]int64{}
 	var want []AbortedTransaction
 	end := int64(0)
+	if x.rng.IntN(2) == 0 {
+		x.survey() // else it is while the lookup below is under way
+	}
+	var got []AbortedTransaction
+	var l *AbortedLookup
+	var lookErr error
+	ask := func() { got, l, lookErr = x.p.AbortedTransactions(0, x.p.offsets.LogEnd, nil, l) }
+	err := x.onCore(ask)
+	for err == nil && l != nil {
+		if err = x.driver.Run(60e9, l.Done); err == nil {
+			err = x.onCore(ask)
+		}
+	}
+	x.survey()
 	for _, s := range x.p.segments {
 		b, err := readFile(k, x.p.path(s.base, logSuffix), 1<<30)
 		if err != nil {
@@ -175,16 +202,6 @@ func (x *simRig) check(k ring.Kernel, what string) {
 	}
 	x.acked = min(x.acked, end)
 	slices.SortFunc(want, func(a, b AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	var got []AbortedTransaction
-	var l *AbortedLookup
-	var lookErr error
-	ask := func() { got, l, lookErr = x.p.AbortedTransactions(0, end, nil, l) }
-	err := x.onCore(ask)
-	for err == nil && l != nil {
-		if err = x.driver.Run(60e9, l.Done); err == nil {
-			err = x.onCore(ask)
-		}
-	}
 	if err != nil || lookErr != nil || !slices.Equal(inOrder(got), want) {
 		x.t.Fatalf("%s: aborted are %v, the log says %v (%v, %v)", what, got, want, err, lookErr)
 	}

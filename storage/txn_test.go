@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math/rand/v2"
@@ -472,16 +473,21 @@ func TestTxnIndexFiles(t *testing.T) {
 			copyDir(t, x.dir, dir)
 			damage(filepath.Join(dir, name))
 			r := newRig(t, StoreOptions{})
-			p, report := r.open(dir, x.cfg, OpenOptions{Clean: true, RecoveryPoint: end})
-			if report.IndexesRebuilt != 1 {
-				t.Errorf("%s of %s: %+v", what, name, report)
-			}
+			p, _ := r.open(dir, x.cfg, OpenOptions{Clean: true, RecoveryPoint: end})
 			x.check(r, p, what+" of "+name)
+			r.survey(p)
+			if s := r.store.Stats; s.IndexesRebuilt != 1 || p.unknown != 0 {
+				t.Errorf("%s of %s: %+v", what, name, s)
+			}
+			if !bytes.Equal(mustRead(t, dir, name), mustRead(t, x.dir, name)) {
+				t.Errorf("%s of %s: it was made differently", what, name)
+			}
 		}
 	}
 	// One that goes while the log is open is an error, not an empty answer.
 	r := newRig(t, StoreOptions{})
 	p, _ := r.open(x.dir, x.cfg, OpenOptions{Clean: true, RecoveryPoint: end})
+	r.survey(p)
 	for _, name := range indexes {
 		os.Remove(filepath.Join(x.dir, name))
 	}

@@ -157,9 +157,16 @@ func (p *Partition) AbortsFrom(offset int64) bool {
 	return n > 0 && p.endOf(p.segmentFor(p.txns.aborting[n-1].base)) > offset
 }
 
+// abortingAt is where in aborting the segment of a base offset is, or would be.
+func (t *transactions) abortingAt(base int64) (i int, found bool) {
+	i = sort.Search(len(t.aborting), func(i int) bool { return t.aborting[i].base >= base })
+	return i, i < len(t.aborting) && t.aborting[i].base == base
+}
+
 // abortingFrom are the segments with aborted transactions from a base offset on.
 func (t *transactions) abortingFrom(base int64) []*segment {
-	return t.aborting[sort.Search(len(t.aborting), func(i int) bool { return t.aborting[i].base >= base }):]
+	i, _ := t.abortingAt(base)
+	return t.aborting[i:]
 }
 
 // maxAbortedBytes is the most that a .txnindex is believed to have.

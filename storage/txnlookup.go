@@ -41,6 +41,11 @@ func (p *Partition) lookUpAborted(from, upTo, base int64) *AbortedLookup {
 func (l *AbortedLookup) submit(base int64) {
 	p := l.p
 	l.next, l.generation = -1, p.generation
+	if s := p.unknownAborting(base); s != nil {
+		l.next = base
+		p.examineFor(s, l)
+		return
+	}
 	for _, s := range p.txns.abortingFrom(base) {
 		if len(l.parts) == abortedParts {
 			l.next = s.base
@@ -55,6 +60,35 @@ func (l *AbortedLookup) submit(base int64) {
 	}
 	p.store.Stats.AbortedLookups++
 	p.store.core.Offload(l)
+}
+
+// unknownAborting is the first of the segments which submit would look through that has to be examined before.
+func (p *Partition) unknownAborting(base int64) *segment {
+	list := p.txns.abortingFrom(base)
+	for _, s := range list[:min(len(list), abortedParts)] {
+		if !s.known.Load() {
+			return s
+		}
+	}
+	return nil
+}
+
+// examined implements examinee.
+func (l *AbortedLookup) examined(err error) {
+	if l.err = err; err == nil && l.p.state != gone {
+		l.submit(l.next)
+		return
+	}
+	l.finish()
+}
+
+// finish tells whoever waits that the answer is there.
+func (l *AbortedLookup) finish() {
+	l.done, l.parts = true, nil
+	if w := l.waiter; w != nil {
+		l.waiter = nil
+		w.AbortedFound(l)
+	}
 }
 
 // Done reports whether the answer is there.
@@ -108,9 +142,5 @@ func (l *AbortedLookup) Deliver(*reactor.Core) {
 		l.submit(l.next)
 		return
 	}
-	l.done, l.parts = true, nil
-	if w := l.waiter; w != nil {
-		l.waiter = nil
-		w.AbortedFound(l)
-	}
+	l.finish()
 }

@@ -10,21 +10,14 @@ import (
 // the batches behind it, the aborted ones of a segment from its .txnindex, or, where that is not to be trusted, from its
 // markers. A marker does not say where its transaction began, so for that the replay begins at or before the segment.
 
-// loadAborted reads the .txnindex of a segment that is not validated, whose offsets end before end.
+// loadAborted reads the .txnindex of the active segment, which is not validated and ends before end.
 func (op *opening) loadAborted(s *segment, end int64) error {
-	if !op.files.has(s.base, txnIndexSuffix) {
-		return nil
-	}
-	b, err := readFile(op.k, op.p.path(s.base, txnIndexSuffix), maxAbortedBytes)
+	f := segmentFiles{k: op.k, dir: op.p.dir, base: s.base, end: end}
+	list, err := f.aborted()
 	if err != nil {
 		return err
 	}
-	list, err := decodeAborted(b, s.base, end)
-	if err != nil {
-		return err
-	}
-	s.aborts.count, s.aborts.list = int32(len(list)), nil
-	if len(list) > 0 && s.base == op.files.logs[len(op.files.logs)-1] {
+	if s.aborts.count = int32(len(list)); len(list) > 0 {
 		s.aborts.list = list
 	}
 	return nil
@@ -84,7 +77,7 @@ func (op *opening) finishTransactions() error {
 	p := op.p
 	p.txns.aborting = nil
 	for i, s := range p.segments {
-		if s.aborts.count == 0 {
+		if s.aborts.count == 0 && (s.known.Load() || !op.mayAbort(s.base)) {
 			continue
 		}
 		p.txns.aborting = append(p.txns.aborting, s)
@@ -111,6 +104,12 @@ func (op *opening) finishTransactions() error {
 	return nil
 }
 
+// mayAbort says whether a segment that is not known may have aborted transactions: it has a .txnindex, or may have lost it with
+// another index.
+func (op *opening) mayAbort(base int64) bool {
+	return op.files.has(base, txnIndexSuffix) || !op.files.has(base, indexSuffix) || !op.files.has(base, timeIndexSuffix)
+}
+
 // settleRebuilt makes durable what was made anew of segments below the recovery point: nothing else would before the
 // next crash, and that a .txnindex is missing then shows nowhere.
 func (op *opening) settleRebuilt() error {
@@ -134,6 +133,9 @@ func (op *opening) settleRebuilt() error {
 // findPlace finds where the batch of an offset begins.
 func (op *opening) findPlace(at *place) error {
 	s := op.p.segments[op.p.segmentFor(at.offset)]
+	if err := op.examineNow(s); err != nil {
+		return err
+	}
 	src := diskSource{k: op.k, size: s.size, log: -1, index: -1}
 	var err error
 	if src.log, err = op.k.Open(op.p.path(s.base, logSuffix), readOnly, 0); err != nil {
@@ -156,4 +158,18 @@ func (op *opening) findPlace(at *place) error {
 	}
 	at.segment, at.position = s, c.position
 	return nil
+}
+
+// examineNow examines a closed segment that cannot wait for its first reader.
+func (op *opening) examineNow(s *segment) error {
+	if s.known.Load() {
+		return nil
+	}
+	rebuilt, notes, err := op.p.examineNow(op.k, s)
+	if rebuilt != nil {
+		op.report.IndexesRebuilt++
+		op.report.note("the indexes of segment %d are made anew: %v", s.base, rebuilt)
+		op.report.Notes = append(op.report.Notes, notes...)
+	}
+	return err
 }

@@ -11,107 +11,7 @@ import (
 // header is a batch without its records.
 type header = protocol.Batch
 
-// errDoubtful: a segment's files do not fit each other, or are missing. Its batches tell.
-var errDoubtful = errors.New("its indexes do not fit its log")
-
 const progressBytes = 64 << 20
-
-// trustClosed opens a closed segment without reading it: sizes and the last entries of the indexes must
-// make sense.
-func (op *opening) trustClosed(s *segment, end int64) error {
-	info, err := op.k.Stat(op.p.path(s.base, logSuffix))
-	if err != nil {
-		return err
-	}
-	s.size, s.modified = info.Size, info.ModifiedNanos/1e6
-	last, err := op.trustIndexes(s, end)
-	s.largest, s.oldest = last.largest()
-	if err == nil && !last.timeOK && s.size > 0 {
-		// A roll leaves the segment's largest timestamp there: without it a search by
-		// time would pass the segment over.
-		return fmt.Errorf("%w: the .timeindex of a closed segment is empty", errDoubtful)
-	}
-	return err
-}
-
-// lastEntries are the last entries of a segment's indexes; ok says which there are.
-type lastEntries struct {
-	index   indexEntry
-	indexOK bool
-	time    timeEntry
-	timeOK  bool
-
-	firstTime int64 // the timestamp of the first .timeindex entry
-}
-
-// largest is the segment's largest timestamp, and one of the first.
-func (l *lastEntries) largest() (largest, oldest int64) {
-	if !l.timeOK {
-		return -1, -1
-	}
-	return l.time.timestamp, l.firstTime
-}
-
-// trustIndexes counts the entries of a segment's indexes and checks the last ones against the log: end is the
-// offset after the segment's last, or -1 if that is not known.
-func (op *opening) trustIndexes(s *segment, end int64) (last lastEntries, err error) {
-	limit := int64(math.MaxInt32)
-	if end >= 0 {
-		limit = end - s.base - 1
-	}
-	first, b, n, err := op.outerEntries(s, indexSuffix, indexEntryBytes)
-	if err != nil {
-		return last, err
-	}
-	if n > 0 {
-		last.index, last.indexOK = decodeIndexEntry(b), true
-		if e, f := last.index, decodeIndexEntry(first); n > 1 && (f.relative >= e.relative || f.position >= e.position) || e.relative < 0 || int64(e.relative) > limit || e.position < 0 || int64(e.position) >= s.size {
-			return last, fmt.Errorf("%w: the .index ends with offset %d at position %d", errDoubtful, s.base+int64(e.relative), e.position)
-		}
-	}
-	s.entries = int32(n)
-	if first, b, n, err = op.outerEntries(s, timeIndexSuffix, timeIndexEntryBytes); err != nil {
-		return last, err
-	}
-	if n > 0 {
-		last.time, last.timeOK = decodeTimeEntry(b), true
-		last.firstTime = decodeTimeEntry(first).timestamp
-		if e, f := last.time, decodeTimeEntry(first); n > 1 && (f.timestamp >= e.timestamp || f.relative > e.relative) || e.relative < 0 || int64(e.relative) > limit || e.timestamp < 0 {
-			return last, fmt.Errorf("%w: the .timeindex ends with offset %d", errDoubtful, s.base+int64(e.relative))
-		}
-	}
-	s.timeEntries = int32(n)
-	return last, nil
-}
-
-// outerEntries finds the first and the last entry of an index, and how many there are. Zeros at its end are what Kafka
-// preallocates for an active segment and trims at a roll or a clean stop: where an index is to be trusted they do not belong.
-func (op *opening) outerEntries(s *segment, suffix string, size int64) (first, last []byte, n int64, err error) {
-	if !op.files.has(s.base, suffix) {
-		return nil, nil, 0, fmt.Errorf("%w: there is no %s", errDoubtful, suffix)
-	}
-	fd, err := op.k.Open(op.p.path(s.base, suffix), readOnly, 0)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	defer closeQuietly(op.k, fd)
-	bytes, err := op.k.Size(fd)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	if bytes%size != 0 || bytes > math.MaxInt32 {
-		return nil, nil, 0, fmt.Errorf("%w: the %s has %d bytes", errDoubtful, suffix, bytes)
-	}
-	first, last = make([]byte, size), make([]byte, size)
-	if n = bytes / size; n == 0 {
-		return first, last, 0, nil
-	}
-	err = errors.Join(readFull(op.k, fd, first, 0), readFull(op.k, fd, last, (n-1)*size))
-	if err == nil && allZero(last) {
-		err = fmt.Errorf("%w: the %s ends in zeros", errDoubtful, suffix)
-	}
-	return first, last, n, err
-}
 
 // trustActive opens the last segment after a clean shutdown: from the last index entry on the batches' headers are
 // read, which gives the log's end; they must end where the file does.
@@ -121,10 +21,12 @@ func (op *opening) trustActive(s *segment) error {
 		return err
 	}
 	s.size, s.modified = info.Size, info.ModifiedNanos/1e6
-	last, err := op.trustIndexes(s, -1)
+	f := segmentFiles{k: op.k, dir: op.p.dir, base: s.base, end: -1}
+	last, err := f.outer(s.size)
 	if err != nil {
 		return err
 	}
+	s.entries, s.timeEntries = last.entries, last.timeEntries
 	if last.indexOK && !last.timeOK {
 		return fmt.Errorf("%w: the .timeindex is empty and the .index is not", errDoubtful)
 	}

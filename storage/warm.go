@@ -50,6 +50,14 @@ func (p *Partition) TailFrom(k ring.Kernel, offset int64) (*WarmTail, error) {
 		return nil, nil
 	}
 	t := &WarmTail{p: p, segment: p.segmentFor(offset), at: len(p.segments) - 1}
+	for _, s := range p.segments[t.segment:] {
+		if s.known.Load() {
+			continue
+		}
+		if _, _, err := p.examineNow(k, s); err != nil {
+			return nil, err
+		}
+	}
 	t.left = p.segments[t.at].size
 	s := p.segments[t.segment]
 	f := finder{

@@ -36,10 +36,16 @@ func (s *Shard) serveDescribeLogDirs(c *call) {
 	sp := newSpread(s, func(owner *Shard, part int, done func()) {
 		p := &l.asked[part]
 		p.bytes = -1
-		if h := owner.hosted[p.key]; h != nil && h.log != nil {
-			p.bytes = h.log.Bytes()
+		h := owner.hosted[p.key]
+		if h == nil || h.log == nil {
+			done()
+			return
 		}
-		done()
+		log := h.log
+		log.Survey(func() { // soon after a start sizes are not known yet
+			p.bytes = log.Bytes()
+			done()
+		})
 	}, func() { s.core.Offload(l) })
 	for i := range l.asked {
 		sp.add(l.asked[i].key, i)
