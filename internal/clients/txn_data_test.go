@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"slipstream/internal/clients/harness"
 
@@ -47,90 +46,6 @@ func (x *transactor) on(s *script) *transactor {
 	moved := *x
 	moved.s = s
 	return &moved
-}
-
-// TestTransactionsMove takes a data directory with open transactions from Apache Kafka to slipstream and back: each goes
-// on where the other has left it, and Kafka's own tool reads the files in between.
-func TestTransactionsMove(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka twice; not with -short")
-	}
-	dir := filepath.Join(t.TempDir(), "data")
-	set := []string{"transaction.state.log.num.partitions=3", "offsets.topic.num.partitions=1", "node.id=1"}
-	start := func(kind harness.Kind) (*harness.Broker, *script) {
-		t.Helper()
-		b, err := harness.Start(harness.Options{Kind: kind, DataDir: dir, Set: set})
-		harness.Need(t, err)
-		t.Cleanup(func() {
-			if b.Running() {
-				b.Kill()
-			}
-		})
-		return b, at(t, b)
-	}
-	stop := func(b *harness.Broker) {
-		t.Helper()
-		if err := b.Stop(60 * time.Second); err != nil {
-			t.Fatal(err)
-		}
-	}
-	topic := topicName(t, "moves")
-
-	b, s := start(harness.Apache)
-	createTopic(t, b, topic, 1, "retention.ms", "-1")
-	first, second := s.transactor("first"), s.transactor("second")
-	first.produce(12, topic, 0, "aborted", "by Apache")
-	first.end(5, false)
-	first.produce(12, topic, 0, "begun at Apache")
-	second.add(topic, 0)
-	second.produce(11, topic, 0, "also begun at Apache")
-	stop(b)
-
-	b, s = start(harness.Slipstream)
-	first, second = first.on(s), second.on(s)
-	for _, x := range []*transactor{first, second} {
-		if got := s.state(x.name); got.State != "Ongoing" || got.ProducerID != x.id || got.ProducerEpoch != x.epoch || len(got.Topics) != 1 || got.Topics[0].Topic != topic {
-			t.Errorf("%s is %+v after Apache", x.name, got)
-		}
-	}
-	if got := s.stable(topic); got != 3 {
-		t.Errorf("the last stable offset is %d after Apache, the oldest open transaction begins at 3", got)
-	}
-	first.produce(12, topic, 0, "gone on here")
-	first.end(5, true)
-	second.end(4, false)
-	second.add(topic, 0)
-	second.produce(11, topic, 0, "begun here")
-	third := s.transactor("third")
-	third.produce(12, topic, 0, "the third's")
-	third.end(5, true)
-	third.produce(12, topic, 0, "left open here")
-	stop(b)
-	kafkaReadsTransactions(t, dir, topic)
-
-	b, s = start(harness.Apache)
-	second, third = second.on(s), third.on(s)
-	for _, x := range []*transactor{second, third} {
-		if got := s.state(x.name); got.State != "Ongoing" || got.ProducerID != x.id || got.ProducerEpoch != x.epoch {
-			t.Errorf("%s is %+v to Apache after us", x.name, got)
-		}
-	}
-	if got := s.state("first"); got.State != "CompleteCommit" {
-		t.Errorf("first is %s to Apache after us", got.State)
-	}
-	third.produce(12, topic, 0, "gone on at Apache")
-	third.end(5, true)
-	second.end(4, true)
-	end := s.stable(topic)
-	resp := s.must(12, func() kmsg.Request {
-		req := fetchRequest(12, topic, [16]byte{}, 0, 2) // in the segment that all markers are in
-		req.IsolationLevel = 1
-		return req
-	}(), func(r kmsg.Response) int16 { return r.(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode }).(*kmsg.FetchResponse)
-	if got := resp.Topics[0].Partitions[0]; len(got.AbortedTransactions) != 2 || got.LastStableOffset != end {
-		t.Errorf("Apache finds the aborted transactions %+v below %d, want 2: %v", got.AbortedTransactions, got.LastStableOffset, s.batches(got.RecordBatches))
-	}
-	stop(b)
 }
 
 // kafkaReadsTransactions has DumpLogSegments decode __transaction_state and the files that storage keeps of a topic's transactions.

@@ -243,8 +243,5 @@ func DumpMetadata(dataDir string) (text string, wrong []string, err error) {
 			}
 		}
 	}
-	if s := strings.TrimSpace(errs); s != "" {
-		wrong = append(wrong, s)
-	}
-	return out, wrong, nil
+	return out, append(wrong, realComplaints(errs)...), nil
 }
