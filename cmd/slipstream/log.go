@@ -20,11 +20,11 @@ import (
 func logCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log",
-		Short: "Show, verify and size up the files of a data directory, ours or Apache Kafka's",
-		Long: "Show, verify and size up the files of a data directory, ours or Apache Kafka's. No broker is\n" +
-			"needed, and nothing is changed.",
+		Short: "Show, verify, repair and size up the files of a data directory, ours or Apache Kafka's",
+		Long: "Show, verify, repair and size up the files of a data directory, ours or Apache Kafka's. No broker is\n" +
+			"needed. Only repair --yes changes anything.",
 	}
-	c.AddCommand(logDump(), logVerify(), logStat())
+	c.AddCommand(logDump(), logVerify(), logRepair(), logStat())
 	onlyCommands(c)
 	return c
 }

@@ -230,6 +230,22 @@ func storageAborted(first int64) []byte {
 	return b
 }
 
+// placeOf is the path of a damage's file.
+func placeOf(dir string, logs []string, name string) string {
+	var n int
+	suffix, extra := "", ""
+	if _, err := fmt.Sscanf(strings.Replace(name, ".", " .", 1), "%d %s", &n, &suffix); err != nil || strings.Contains(name, "/") {
+		if !strings.Contains(name, "/") && name == "leader-epoch-checkpoint" {
+			extra = "orders-0"
+		}
+		return filepath.Join(dir, extra, name)
+	}
+	if n < 0 {
+		n += len(logs)
+	}
+	return strings.TrimSuffix(logs[n], ".log") + suffix
+}
+
 // TestLogVerifyFindsDamage plants one thing after the other: each is found where it is, and nothing else is.
 func TestLogVerifyFindsDamage(t *testing.T) {
 	dir := writtenDir(t)
@@ -237,20 +253,7 @@ func TestLogVerifyFindsDamage(t *testing.T) {
 	if err != nil || len(logs) < 3 {
 		t.Fatal(logs, err)
 	}
-	place := func(name string) string {
-		var n int
-		suffix, extra := "", ""
-		if _, err := fmt.Sscanf(strings.Replace(name, ".", " .", 1), "%d %s", &n, &suffix); err != nil || strings.Contains(name, "/") {
-			if !strings.Contains(name, "/") && name == "leader-epoch-checkpoint" {
-				extra = "orders-0"
-			}
-			return filepath.Join(dir, extra, name)
-		}
-		if n < 0 {
-			n += len(logs)
-		}
-		return strings.TrimSuffix(logs[n], ".log") + suffix
-	}
+	place := func(name string) string { return placeOf(dir, logs, name) }
 	marker := filepath.Join(dir, ".kafka_cleanshutdown")
 	for _, d := range damages {
 		path := place(d.file)

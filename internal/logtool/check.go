@@ -39,6 +39,7 @@ type check struct {
 	problems                []Problem
 	layout                  []*segmentMap
 	leftOut                 int
+	told                    map[[2]string]bool // kinds and files of problems
 }
 
 func newCheck(k ring.Files, a *around, path string) *check {
@@ -66,11 +67,17 @@ func (c *check) sizeUp() int64 {
 
 func (c *check) path(base int64, suffix string) string { return c.dir.pathOf(base, suffix) }
 
+// add tells a problem; of a file that has too many, only the first of each kind.
 func (c *check) add(p Problem) {
-	if len(c.problems) >= maxProblems {
+	about := [2]string{string(p.Kind), p.File}
+	if len(c.problems) >= maxProblems && c.told[about] {
 		c.leftOut++
 		return
 	}
+	if c.told == nil {
+		c.told = map[[2]string]bool{}
+	}
+	c.told[about] = true
 	c.problems = append(c.problems, p)
 }
 

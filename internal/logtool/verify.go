@@ -100,10 +100,11 @@ const maxProblems = 100
 type around struct {
 	path      string
 	clean     bool
-	offsets   map[string]map[string]int64 // by checkpoint file and partition directory
-	compacted map[string]bool             // topics that are or were compacted
-	all       bool                        // every topic may be
-	topics    map[string]protocol.UUID    // that the metadata log knows, by name
+	offsets   map[string]map[string]int64      // by checkpoint file and partition directory
+	lists     map[string][]storage.OffsetEntry // the files themselves, where they can be read
+	compacted map[string]bool                  // topics that are or were compacted
+	all       bool                             // every topic may be
+	topics    map[string]protocol.UUID         // that the metadata log knows, by name
 }
 
 // Verify checks a data directory, or one partition's directory in it. Its error says only that path is neither, or
@@ -113,6 +114,12 @@ func Verify(k ring.Files, path string, o VerifyOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	r, _, _ := inspect(k, dir, o)
+	return r, nil
+}
+
+// inspect checks the partitions of a data directory. The checks are in the order of dir.partitions.
+func inspect(k ring.Files, dir *dataDir, o VerifyOptions) (*Report, []*check, *around) {
 	r := &Report{Problems: []Problem{}}
 	a := look(k, dir, r)
 	r.Clean = a.clean
@@ -127,14 +134,15 @@ func Verify(k ring.Files, path string, o VerifyOptions) (*Report, error) {
 		checks = append(checks, c)
 	}
 	// The largest first: none of them is begun last and waited for.
-	slices.SortStableFunc(checks, func(x, y *check) int { return cmp.Compare(y.bytes, x.bytes) })
+	order := slices.Clone(checks)
+	slices.SortStableFunc(order, func(x, y *check) int { return cmp.Compare(y.bytes, x.bytes) })
 	var done atomic.Int64
 	progress := func(n int64) {
 		if at := done.Add(n); o.Progress != nil {
 			o.Progress(at, max(total, at))
 		}
 	}
-	inParallel(checks, cmp.Or(o.Workers, runtime.GOMAXPROCS(0)), func(c *check) { c.run(progress) })
+	inParallel(order, cmp.Or(o.Workers, runtime.GOMAXPROCS(0)), func(c *check) { c.run(progress) })
 	for _, c := range checks {
 		r.Partitions++
 		r.Segments += len(c.dir.bases)
@@ -145,20 +153,27 @@ func Verify(k ring.Files, path string, o VerifyOptions) (*Report, error) {
 	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
 		return cmp.Or(strings.Compare(x.File, y.File), cmp.Compare(x.Position, y.Position))
 	})
-	return r, nil
+	return r, checks, a
 }
 
-func inParallel(checks []*check, workers int, do func(*check)) {
+// inParallel calls do with each of a list, with some of them at once.
+func inParallel[T any](list []T, workers int, do func(T)) {
+	if workers == 1 || len(list) == 1 { // in order, as the simulator needs it
+		for _, x := range list {
+			do(x)
+		}
+		return
+	}
 	var wait sync.WaitGroup
 	var next atomic.Int64
-	for range max(min(workers, len(checks)), 1) {
+	for range max(min(workers, len(list)), 1) {
 		wait.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(checks) {
+				if i >= len(list) {
 					return
 				}
-				do(checks[i])
+				do(list[i])
 			}
 		})
 	}
@@ -167,7 +182,7 @@ func inParallel(checks []*check, workers int, do func(*check)) {
 
 // look reads what is beside the partitions.
 func look(k ring.Files, dir *dataDir, r *Report) *around {
-	a := &around{path: dir.path, offsets: map[string]map[string]int64{}, compacted: map[string]bool{}, topics: map[string]protocol.UUID{}}
+	a := &around{path: dir.path, offsets: map[string]map[string]int64{}, compacted: map[string]bool{}, topics: map[string]protocol.UUID{}, lists: map[string][]storage.OffsetEntry{}}
 	_, err := k.Stat(filepath.Join(dir.path, cleanShutdown))
 	a.clean = err == nil
 	wrong := func(kind Kind, name string, err error) {
@@ -194,6 +209,7 @@ func look(k ring.Files, dir *dataDir, r *Report) *around {
 			wrong(KindCheckpoint, name, err)
 			continue
 		}
+		a.lists[name] = append([]storage.OffsetEntry{}, list...)
 		of := map[string]int64{}
 		for _, e := range list {
 			of[storage.DirName(e.Topic, e.Partition)] = e.Offset
