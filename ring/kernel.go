@@ -163,6 +163,9 @@ type Files interface {
 	// TryLock takes an exclusive flock(2) and an exclusive fcntl(2) lock on fd, which must
 	// be open for writing; EWOULDBLOCK if another has either.
 	TryLock(fd int) error
+	// Writable is nil if this process may make and remove names in a directory, without trying: faccessat(2). EACCES
+	// and EROFS say why not.
+	Writable(path string) error
 	// FileSystem names the file system under path: "ext4", "xfs", "btrfs",
 	// "overlay", "tmpfs", "sim", or its magic number in hexadecimal.
 	FileSystem(path string) (string, error)
@@ -176,7 +179,8 @@ type FileInfo struct {
 	Size          int64
 	ModifiedNanos int64
 	Dir           bool
-	Blocks        int64 // 512-byte blocks in use, preallocated ones included
+	Blocks        int64  // 512-byte blocks in use, preallocated ones included
+	Device, Inode uint64 // the same for two paths only if they lead to the same file
 }
 
 // DirEntry is one name in a directory.

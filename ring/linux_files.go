@@ -122,6 +122,8 @@ func (Linux) Stat(path string) (FileInfo, error) {
 		ModifiedNanos: st.Mtim.Nano(),
 		Dir:           st.Mode&unix.S_IFMT == unix.S_IFDIR,
 		Blocks:        st.Blocks,
+		Device:        st.Dev,
+		Inode:         st.Ino,
 	}, nil
 }
 
@@ -194,6 +196,15 @@ func (Linux) FileSystem(path string) (string, error) {
 		return name, nil
 	}
 	return fmt.Sprintf("%#x", uint64(st.Type)), nil
+}
+
+// Writable is faccessat(2) with the effective ids.
+func (Linux) Writable(path string) error {
+	err := restart(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) })
+	if err != nil {
+		return &fs.PathError{Op: "access", Path: path, Err: err}
+	}
+	return nil
 }
 
 // Space is statfs(2)'s sizes; what is kept for root does not count as usable.

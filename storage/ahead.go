@@ -37,7 +37,7 @@ const (
 func (p *Partition) fill(bytes int) int {
 	s, st := p.activeSegment(), p.store
 	end := s.size + int64(bytes)
-	if !st.fillAhead || p.config.FlushMessages == neverFlush || end <= p.active.filled || s.size < fillFrom ||
+	if !p.disk.ZerosAhead || p.config.FlushMessages == neverFlush || end <= p.active.filled || s.size < fillFrom ||
 		p.syncing.average >= fillBelow || st.core.Now < p.noPreallocation {
 		return 0
 	}

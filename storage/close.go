@@ -45,6 +45,10 @@ func (p *Partition) quieted() {
 	if !p.closed || !p.quiet() {
 		return
 	}
+	if p.abandoned != nil {
+		p.leave()
+		return
+	}
 	if p.removal != nil {
 		p.startRemoval()
 		return
@@ -107,10 +111,22 @@ func (j *closeJob) Work(k kernel) reactor.Message {
 func (j *closeJob) Deliver(*reactor.Core) {
 	s := j.p.store
 	if j.err != nil {
-		s.errs = append(s.errs, fmt.Errorf("close %s: %w", &j.p.id, j.err))
+		s.errs = append(s.errs, &CloseError{DataDir: j.p.DataDir(), Err: fmt.Errorf("close %s: %w", &j.p.id, j.err)})
 	}
 	s.jobEnded()
 }
+
+// CloseError says that a partition could not be closed: its data directory may not be marked as cleanly shut down.
+type CloseError struct {
+	DataDir string
+	Err     error
+}
+
+// Error names the partition.
+func (e *CloseError) Error() string { return e.Err.Error() }
+
+// Unwrap is what went wrong.
+func (e *CloseError) Unwrap() error { return e.Err }
 
 var errUnsyncable = errors.New("an fsync failed: what is on the disk must be read again")
 

@@ -18,6 +18,7 @@ import (
 
 // Checkpoint is what the checkpoint files keep of one partition.
 type Checkpoint struct {
+	DataDir       string // that it lies in, as the partition was opened
 	Topic         string
 	Partition     int32
 	RecoveryPoint int64

@@ -42,6 +42,7 @@ type Partition struct {
 	readers   readers
 
 	store   *Store
+	disk    *Directory // of the store's: what it is written by
 	listed  int        // place in store.partitions
 	waiters waiterList // for the high watermark
 	settled waiterList // for the last stable offset
@@ -59,19 +60,20 @@ type Partition struct {
 	epochsLost                  bool  // nor can it be read: to be written without waiting for an append
 	noPreallocation             int64 // until this time (core.Now): the disk was full
 	preallocating               bool
-	finishing                   int       // closed segments that a helper puts in order
-	deleting                    bool      // a helper renames the files of segments that were taken out of the log
-	rollThenRetain              bool      // retention waits for the roll that is under way
-	cleaning                    *cleaning // being compacted
-	cleanedTo                   int64     // compacted up to here: cleaner-offset-checkpoint
-	uncleanable                 bool      // compaction has failed, and would fail again
-	generation                  uint32    // counts the times that closed segments left the log
-	removal                     *removal  // being deleted
-	unknown                     int       // closed segments that have not been examined since the start
-	examining                   int       // examinations under way
-	surveying                   bool      // one of them is the survey's
-	retainLater                 bool      // retention waits for that
-	surveyed                    []func()  // who waits for the survey's end
+	finishing                   int        // closed segments that a helper puts in order
+	deleting                    bool       // a helper renames the files of segments that were taken out of the log
+	rollThenRetain              bool       // retention waits for the roll that is under way
+	cleaning                    *cleaning  // being compacted
+	cleanedTo                   int64      // compacted up to here: cleaner-offset-checkpoint
+	uncleanable                 bool       // compaction has failed, and would fail again
+	generation                  uint32     // counts the times that closed segments left the log
+	removal                     *removal   // being deleted
+	abandoned                   *abandoned // its directory has failed
+	unknown                     int        // closed segments that have not been examined since the start
+	examining                   int        // examinations under way
+	surveying                   bool       // one of them is the survey's
+	retainLater                 bool       // retention waits for that
+	surveyed                    []func()   // who waits for the survey's end
 }
 
 // state is what the log's writer is about. Appends queue in all of them but the last.

@@ -172,6 +172,7 @@ func (j *rollJob) Deliver(c *reactor.Core) {
 		p.store.note("a new segment of %s could not be made: %v", &p.id, j.err)
 		p.rollThenRetain = false
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+		p.suspect(j.err)
 		p.quieted()
 		return
 	}
@@ -219,6 +220,7 @@ func (j *finishJob) Deliver(*reactor.Core) {
 	j.segment.finishing = false
 	if j.err != nil {
 		p.store.note("a closed segment of %s could not be put in order: %v", &p.id, j.err)
+		p.suspect(j.err)
 	} else {
 		p.abortsWritten(j.segment)
 	}

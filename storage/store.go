@@ -23,6 +23,11 @@ type StoreOptions struct {
 	// ZerosAhead has the logs whose appends wait for an fsync filled ahead with zeros, which makes the fsyncs shorter
 	// where the file system has a journal.
 	ZerosAhead bool
+	// Directories are the data directories, where they differ from Writer and ZerosAhead.
+	Directories []Directory
+	// Suspect is told, on the core, that something a partition needs of its data directory has failed, a full disk
+	// apart: an fsync, a write, a roll. Whether the directory is at fault is to be found out. Nil: nobody is.
+	Suspect func(p *Partition, err error)
 	// TailBytes is how near a log's end a reader is a tail reader, whose place is kept for a warm start; 0: no place is kept.
 	TailBytes int64
 	// Note is told, on the core, what an operator should know: one sentence. Nil: nobody is.
@@ -70,6 +75,9 @@ type Store struct {
 	core        *reactor.Core
 	writer      Writer
 	noting      func(string)
+	suspecting  func(*Partition, error)
+	directories []Directory
+	elsewhere   Directory // what goes for any other
 	preallocate bool
 	files       fileTable
 	aborts      abortedCache
@@ -77,7 +85,6 @@ type Store struct {
 	guards      uint64 // the last guard given out
 	writeback   writeback
 	tailBytes   int64
-	fillAhead   bool
 	zeros       *reactor.Block
 	partitions  []*Partition
 	dirty       []*Partition
@@ -113,7 +120,8 @@ func NewStore(core *reactor.Core, o StoreOptions) *Store {
 		o.MaxFiles = DefaultMaxFiles
 	}
 	s := &Store{
-		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes, fillAhead: o.ZerosAhead,
+		core: core, writer: o.Writer, noting: o.Note, preallocate: !o.NoPreallocation, tailBytes: o.TailBytes,
+		suspecting: o.Suspect, directories: o.Directories, elsewhere: Directory{Writer: o.Writer, ZerosAhead: o.ZerosAhead},
 		files: fileTable{kernel: core.Kernel, observer: core.Observer, limit: max(o.MaxFiles, int(fileKinds))},
 		turn:  1, relays: make([]reactor.Piece, 0, relayPieces),
 	}
@@ -138,6 +146,7 @@ func (s *Store) Partition(i int) *Partition { return s.partitions[i] }
 // Adopt makes p one of this core's partitions. Whoever made p must not touch it any more.
 func (s *Store) Adopt(p *Partition) {
 	p.store = s
+	p.disk = s.directoryOf(p)
 	p.listed = len(s.partitions)
 	s.partitions = append(s.partitions, p)
 	if p.epochsLost {
@@ -276,6 +285,7 @@ func (p *Partition) Checkpoint() Checkpoint {
 		readers = at
 	}
 	return Checkpoint{
+		DataDir:   p.DataDir(),
 		CleanedTo: p.cleanedTo,
 		Readers:   readers,
 		Topic:     p.id.Topic, Partition: p.id.Partition, RecoveryPoint: p.checkpointed(),

@@ -106,7 +106,7 @@ func (p *Partition) submitSync() {
 	if err != nil {
 		p.store.note("the log of %s could not be opened to be synced: %v", &p.id, err)
 		y.running = false
-		p.syncFailed()
+		p.syncFailed(err)
 		return
 	}
 	f.Retain()
@@ -145,13 +145,13 @@ func (p *Partition) synced(res int32) {
 	default:
 		p.store.note("fsync of %s failed: %v; its log takes no more appends until the broker is restarted", &p.id, errno)
 		y.running = false
-		p.syncFailed()
+		p.syncFailed(errno)
 	}
 }
 
 // syncFailed ends the log's writing for good: after a failed fsync the kernel may have dropped the pages
 // and a second try would succeed without them. A sync under way, if it was writeback that failed, comes to its end.
-func (p *Partition) syncFailed() {
+func (p *Partition) syncFailed(err error) {
 	p.trouble = unsyncable
 	p.store.writeback.forget(p)
 	p.store.Stats.FailedSyncs++
@@ -159,6 +159,7 @@ func (p *Partition) syncFailed() {
 	if p.state == idle {
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 	}
+	p.suspect(err)
 	p.quieted()
 }
 
@@ -221,7 +222,7 @@ func (j *settleJob) Deliver(*reactor.Core) {
 	if j.err != nil {
 		p.syncing.running = false
 		p.store.note("a segment of %s could not be synced: %v; its log takes no more appends until the broker is restarted", &p.id, j.err)
-		p.syncFailed()
+		p.syncFailed(j.err)
 		return
 	}
 	p.fresh, j.segment.unnamed = false, false

@@ -373,5 +373,5 @@ func (p *Partition) writebackFailed(errno syscall.Errno) {
 		return
 	}
 	p.store.note("writeback of %s failed: %v; its log takes no more appends until the broker is restarted", &p.id, errno)
-	p.syncFailed()
+	p.syncFailed(errno)
 }

@@ -145,7 +145,7 @@ func (p *Partition) writeOnce() bool {
 		added, w.zeros = p.store.appendZeros(iovecs[n:], zeros)
 		n += added
 	}
-	if p.store.writer == WriterRing || p.preallocating || p.tailCold(f) {
+	if p.disk.Writer == WriterRing || p.preallocating || p.tailCold(f) {
 		// fallocate(2) holds the file's lock, for a disk's read of a block bitmap if it comes to that (384 ms were seen);
 		// a page of which a part is written is read first. Let a worker wait for that, not the core.
 		p.submitWrite(n)
@@ -405,6 +405,7 @@ func (p *Partition) writeFailed(errno syscall.Errno) {
 		p.cut()
 	}
 	p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
+	p.suspect(errno)
 }
 
 // refuseQueued refuses everything that is not written.
@@ -456,6 +457,7 @@ func (j *cutJob) Deliver(*reactor.Core) {
 	}
 	if j.err != nil {
 		p.store.note("%s could not be cut back to its last good batch: %v", &p.id, j.err)
+		p.suspect(j.err)
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 	} else {
 		p.active.allocated = j.size

@@ -25,10 +25,10 @@ import (
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	dataDir, listen, metrics, file, logLevel string
-	sets                                     []string
-	cores                                    int
-	coresGiven                               bool
+	listen, metrics, file, logLevel string
+	dataDirs, sets                  []string
+	cores                           int
+	coresGiven                      bool
 }
 
 func serveCommand() *cobra.Command {
@@ -48,7 +48,7 @@ func serveCommand() *cobra.Command {
 			return serve(f)
 		},
 	}
-	c.Flags().StringVar(&f.dataDir, "data-dir", "", "the data `DIR`; made if it is not there (otherwise log.dirs)")
+	c.Flags().StringArrayVar(&f.dataDirs, "data-dir", nil, "a data `DIR`, made if it is not there; several: repeat it, or separate them by commas (otherwise log.dirs)")
 	c.Flags().StringVar(&f.listen, "listen", "", "`HOST:PORT` to listen on; port 0 lets the kernel choose (otherwise listeners)")
 	c.Flags().StringVar(&f.metrics, "metrics", "", "`HOST:PORT` to serve Prometheus' /metrics on; port 0 lets the kernel choose (otherwise slipstream.metrics.listener; off by default)")
 	c.Flags().StringVar(&f.file, "config", "", "a `FILE` with Kafka's server.properties names")
@@ -72,13 +72,14 @@ func serve(f serveFlags) error {
 			return fmt.Errorf("--cores %d: %w", f.cores, err)
 		}
 	}
-	if err := needDataDir(cfg, f.dataDir); err != nil {
+	dataDirs := strings.Join(f.dataDirs, ",")
+	if err := needDataDir(cfg, dataDirs); err != nil {
 		return err
 	}
 	if names := cfg.Warnings(); len(names) > 0 {
 		log.Warn("settings that are accepted and change nothing here", "names", strings.Join(names, " "))
 	}
-	settings, err := broker.SettingsFrom(cfg, f.dataDir, f.listen, raiseDescriptors())
+	settings, err := broker.SettingsFrom(cfg, dataDirs, f.listen, raiseDescriptors())
 	if err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func printScreen(w io.Writer, r broker.Report, ebpf, metrics string) {
 	}
 	fmt.Fprintf(w, "slipstream %s, listening on %s\n", version, strings.Join(r.Addresses, ", "))
 	fmt.Fprintf(w, "  node      %d of cluster %s\n", r.NodeID, r.ClusterID)
-	fmt.Fprintf(w, "  data      %s (%s); %d topics, %d partitions; ready in %d ms\n", r.DataDir, state, r.Topics, r.Partitions, r.TookMillis)
+	fmt.Fprintf(w, "  data      %s (%s); %d topics, %d partitions; ready in %d ms\n", strings.Join(r.DataDirs, ", "), state, r.Topics, r.Partitions, r.TookMillis)
 	fmt.Fprintf(w, "  cores     %d, io_uring level %s\n", r.Cores, r.Level)
 	fmt.Fprintf(w, "  writer    %s\n", r.Writer)
 	fmt.Fprintf(w, "  ebpf      %s\n", ebpf)

@@ -196,7 +196,7 @@ func (s *Shard) describeTopic(t *metadata.Topic, req *kmsg.MetadataRequest) kmsg
 		p, o := &t.Partitions[i], &out.Partitions[i]
 		o.Default()
 		o.Partition, o.Leader, o.LeaderEpoch = p.Index, p.Leader, p.LeaderEpoch
-		o.Replicas, o.ISR = p.Replicas, p.ISR
+		o.Replicas, o.ISR, o.OfflineReplicas = p.Replicas, p.ISR, s.image.Offline(p)
 		if p.Leader < 0 {
 			o.ErrorCode = int16(protocol.LEADER_NOT_AVAILABLE)
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,7 +23,7 @@ func (s *Shard) serveAlterReplicaLogDirs(c *call) {
 				p := kmsg.NewAlterReplicaLogDirsResponseTopicPartition()
 				p.Partition = n
 				switch {
-				case d.Dir != s.broker.logDir:
+				case !slices.ContainsFunc(s.broker.dirs, func(have *logDir) bool { return have.abs == d.Dir }):
 					p.ErrorCode = int16(protocol.LOG_DIR_NOT_FOUND)
 				case t == nil || t.Partition(n) == nil:
 					p.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)

@@ -10,8 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeLogDirs (35), versions 1-5: the data directory, the size of its
-// partitions' segments, and of its file system.
+// DescribeLogDirs (35), versions 1-5: the data directories, the sizes of their
+// partitions' segments, and of their file systems. One that is out of service has
+// KAFKA_STORAGE_ERROR and nothing else, as in Kafka.
 
 // logDirsCall is such a request on its way: each core says how large its partitions
 // are, then a helper asks the file system.
@@ -20,6 +21,12 @@ type logDirsCall struct {
 	asked []logDirPart
 	resp  *kmsg.DescribeLogDirsResponse
 
+	offline []bool     // as of now
+	spaces  []dirSpace // by logDir.index
+}
+
+// dirSpace is a directory's file system.
+type dirSpace struct {
 	total, usable int64
 	err           error
 }
@@ -28,11 +35,13 @@ type logDirsCall struct {
 type logDirPart struct {
 	topic string
 	key   partitionKey
+	dir   *logDir
 	bytes int64 // -1: it is not there
 }
 
 func (s *Shard) serveDescribeLogDirs(c *call) {
-	l := &logDirsCall{call: c, asked: s.partitionsInDir(c.body.(*kmsg.DescribeLogDirsRequest)), resp: kmsg.NewPtrDescribeLogDirsResponse()}
+	l := &logDirsCall{call: c, asked: s.partitionsInDir(c.body.(*kmsg.DescribeLogDirsRequest)), resp: kmsg.NewPtrDescribeLogDirsResponse(),
+		offline: slices.Clone(s.offline)}
 	sp := newSpread(s, func(owner *Shard, part int, done func()) {
 		p := &l.asked[part]
 		p.bytes = -1
@@ -43,7 +52,7 @@ func (s *Shard) serveDescribeLogDirs(c *call) {
 		}
 		log := h.log
 		log.Survey(func() { // soon after a start sizes are not known yet
-			p.bytes = log.Bytes()
+			p.bytes, p.dir = log.Bytes(), h.dir
 			done()
 		})
 	}, func() { s.core.Offload(l) })
@@ -89,32 +98,46 @@ func (s *Shard) partitionsInDir(req *kmsg.DescribeLogDirsRequest) (parts []logDi
 
 // Work implements reactor.Job.
 func (l *logDirsCall) Work(k kernel) reactor.Message {
-	l.total, l.usable, l.err = k.Space(l.call.shard.broker.dir)
+	dirs := l.call.shard.broker.dirs
+	l.spaces = make([]dirSpace, len(dirs))
+	for i, d := range dirs {
+		if p := &l.spaces[i]; !l.offline[i] {
+			p.total, p.usable, p.err = k.Space(d.path)
+		}
+	}
 	return l
 }
 
 // Deliver implements reactor.Message: home again.
 func (l *logDirsCall) Deliver(*reactor.Core) {
-	d := kmsg.NewDescribeLogDirsResponseDir()
-	d.Dir, d.TotalBytes, d.UsableBytes = l.call.shard.broker.logDir, l.total, l.usable
-	if l.err != nil {
-		d.ErrorCode, d.TotalBytes, d.UsableBytes = int16(protocol.KAFKA_STORAGE_ERROR), -1, -1
+	for i, d := range l.call.shard.broker.dirs {
+		l.resp.Dirs = append(l.resp.Dirs, l.describe(d, &l.spaces[i]))
 	}
+	l.call.reply(l.resp)
+}
+
+func (l *logDirsCall) describe(d *logDir, space *dirSpace) kmsg.DescribeLogDirsResponseDir {
+	out := kmsg.NewDescribeLogDirsResponseDir()
+	out.Dir = d.abs
+	if l.offline[d.index] || space.err != nil {
+		out.ErrorCode = int16(protocol.KAFKA_STORAGE_ERROR)
+		return out
+	}
+	out.TotalBytes, out.UsableBytes = space.total, space.usable
 	for i := range l.asked {
 		p := &l.asked[i]
-		if p.bytes < 0 || l.err != nil {
+		if p.bytes < 0 || p.dir != d {
 			continue
 		}
-		if n := len(d.Topics); n == 0 || d.Topics[n-1].Topic != p.topic {
+		if n := len(out.Topics); n == 0 || out.Topics[n-1].Topic != p.topic {
 			t := kmsg.NewDescribeLogDirsResponseDirTopic()
 			t.Topic = p.topic
-			d.Topics = append(d.Topics, t)
+			out.Topics = append(out.Topics, t)
 		}
-		t := &d.Topics[len(d.Topics)-1]
-		out := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
-		out.Partition, out.Size = p.key.partition, p.bytes
-		t.Partitions = append(t.Partitions, out)
+		t := &out.Topics[len(out.Topics)-1]
+		part := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+		part.Partition, part.Size = p.key.partition, p.bytes
+		t.Partitions = append(t.Partitions, part)
 	}
-	l.resp.Dirs = append(l.resp.Dirs, d)
-	l.call.reply(l.resp)
+	return out
 }

@@ -103,6 +103,7 @@ func (s *Shard) describePage(name string, first, limit int) (kmsg.DescribeTopicP
 		o.Replicas, o.ISR = p.Replicas, p.ISR
 		// Null would be an error in Kafka's own admin client.
 		o.EligibleLeaderReplicas, o.LastKnownELR = append([]int32{}, p.EligibleLeaderReplicas...), append([]int32{}, p.LastKnownELR...)
+		o.OfflineReplicas = append([]int32{}, s.image.Offline(p)...)
 		out.Partitions = append(out.Partitions, o)
 	}
 	if last < len(t.Partitions) {

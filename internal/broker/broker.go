@@ -19,9 +19,9 @@ type Broker struct {
 	log      *slog.Logger
 	settings Settings
 	kernel   kernel
-	dir      string
-	logDir   string // dir, absolute: what clients are told
-	lock     int    // descriptor that holds .lock
+	dirs     []*logDir                // log.dirs, in order
+	metaDir  *logDir                  // the one with the metadata log
+	opened   map[partitionKey]*logDir // where this start has found or made partitions
 
 	clusterID   string
 	directoryID protocol.UUID

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slipstream/internal/metadata"
 	"slipstream/reactor"
 	"slipstream/storage"
 )
@@ -18,7 +19,14 @@ type checkpointRound struct {
 	soon  bool // a log was compacted since the round began
 	under bool // a round is under way
 	ended bool // no other begins: the broker stops
-	err   error
+	spare []metadata.Directory
+	tried []triedDir
+}
+
+// triedDir is what writing a directory's checkpoint files came to.
+type triedDir struct {
+	dir *logDir
+	err error
 }
 
 // cleanedCheckpointNanos is how long the checkpoint of a log that was compacted waits for
@@ -84,10 +92,15 @@ func (r *checkpointRound) Deliver(c *reactor.Core) {
 		(*checkpointWrite)(r).Deliver(c)
 		return
 	}
-	if r.err != nil {
-		r.shard.broker.log.Error("checkpoint files could not be written", "error", r.err)
+	s := r.shard
+	for _, t := range r.tried {
+		if t.err != nil {
+			s.broker.log.Error("checkpoint files could not be written", "directory", t.dir.path, "error", t.err)
+			s.suspectDir(t.dir, t.err)
+		}
 	}
 	r.under = false
+	s.controller.measured(r.spare)
 	r.wait()
 }
 
@@ -108,10 +121,57 @@ func (s *Shard) stopCheckpoints() bool {
 type checkpointWrite checkpointRound
 
 // Deliver implements reactor.Message.
-func (w *checkpointWrite) Deliver(c *reactor.Core) { c.Offload((*checkpointRound)(w)) }
+func (w *checkpointWrite) Deliver(c *reactor.Core) {
+	w.tried = w.tried[:0]
+	for _, d := range w.shard.broker.usable() {
+		if !w.shard.offline[d.index] {
+			w.tried = append(w.tried, triedDir{dir: d})
+		}
+	}
+	c.Offload((*checkpointRound)(w))
+}
 
 // Work implements reactor.Job.
 func (r *checkpointRound) Work(k kernel) reactor.Message {
-	r.err = storage.WriteCheckpoints(k, r.shard.broker.dir, r.all)
+	var dirs []*logDir
+	for i := range r.tried {
+		t := &r.tried[i]
+		t.err = storage.WriteCheckpoints(k, t.dir.path, checkpointsIn(t.dir, r.all))
+		dirs = append(dirs, t.dir)
+	}
+	r.spare = r.shard.broker.measure(dirs)
 	return r
+}
+
+// checkpointsIn are those of the partitions that are in a directory.
+func checkpointsIn(d *logDir, all []storage.Checkpoint) (in []storage.Checkpoint) {
+	for i := range all {
+		if all[i].DataDir == d.path {
+			in = append(in, all[i])
+		}
+	}
+	return in
+}
+
+// measure says how much room the directories have: blocking. One that would not say counts as full.
+func (b *Broker) measure(dirs []*logDir) (all []metadata.Directory) {
+	for _, d := range dirs {
+		_, usable, err := b.kernel.Space(d.path)
+		if err != nil {
+			usable = 0
+		}
+		all = append(all, metadata.Directory{ID: d.id(), UsableBytes: usable})
+	}
+	return all
+}
+
+// measured takes over how much room the directories have; a directory that has failed meanwhile does not come back.
+func (c *controller) measured(all []metadata.Directory) {
+	for i := range c.rules.Directories {
+		for _, m := range all {
+			if d := &c.rules.Directories[i]; d.ID == m.ID {
+				d.UsableBytes = m.UsableBytes
+			}
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"fmt"
 	"strconv"
 
 	"slipstream/internal/config"
@@ -12,11 +11,11 @@ import (
 )
 
 // SettingsFrom turns a loaded configuration into what a broker runs with.
-// dataDir and listen, where not empty, win over log.dirs and listeners.
+// dataDir, a list as log.dirs is, and listen, where not empty, win over log.dirs and listeners.
 // descriptors is the limit of open files of the process.
 func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) (Settings, error) {
 	s := Settings{
-		DataDir: dataDir, NodeID: int32(nodeID(c)),
+		MetadataDir: c.Get("metadata.log.dir"), NodeID: int32(nodeID(c)),
 		Backlog: int(c.Int("socket.listen.backlog.size")), Cores: c.Cores(),
 		SpinNanos: c.Int("slipstream.wait.spin.micros") * 1000, Pin: c.Bool("slipstream.cpu.pin"),
 		AutoCreateTopics: c.Bool("auto.create.topics.enable"),
@@ -36,14 +35,9 @@ func SettingsFrom(c *config.Config, dataDir, listen string, descriptors uint64) 
 			Retention: metadata.Retention{Bytes: c.Int("metadata.max.retention.bytes"), Millis: c.Int("metadata.max.retention.ms")},
 		},
 	}
-	if s.DataDir == "" {
-		s.DataDir = firstOf(c.Get("log.dirs"), c.Get("log.dir"))
-	}
+	s.DataDirs = config.SplitList(firstOf(dataDir, c.Get("log.dirs"), c.Get("log.dir")))
 	if s.MaxOpenFiles == 0 {
 		s.MaxOpenFiles = int(min(max(descriptors/4, 64), 1<<20))
-	}
-	if dirs := config.SplitList(s.DataDir); len(dirs) != 1 {
-		return s, fmt.Errorf("log.dirs=%s: one data directory is served, %d are named", s.DataDir, len(dirs))
 	}
 	var err error
 	if s.Level, err = ring.ParseLevel(c.Get("slipstream.ring.level")); err != nil {

@@ -56,7 +56,8 @@ type hosted struct {
 	leaderEpoch int32
 	log         *storage.Partition // nil while its files are being made
 	gone        bool               // deleted while its files were being made
-	failed      bool               // its files could not be made
+	dir         *logDir            // that it is in; nil: in none that is here
+	failed      bool               // its files could not be made, or its directory has failed or is not here
 	coordinated *coordinated       // nil: no coordinator's
 }
 
@@ -118,7 +119,7 @@ func (s *Shard) follow(m *commit, r metadata.Record) {
 		}
 		t.grow(int(r.PartitionID) + 1)
 		s.coordinating.changes.grow(t.name)
-		s.host(m, t, r.PartitionID, r.LeaderEpoch)
+		s.host(m, t, r)
 	case *metadata.PartitionChangeRecord:
 		h := s.hosted[partitionKey{protocol.UUID(r.TopicID), r.PartitionID}]
 		t := s.image.TopicByID(r.TopicID)
@@ -154,13 +155,21 @@ func (s *Shard) addTopic(id protocol.UUID, name string) *topicState {
 }
 
 // host makes the files of a new partition that this core owns, on a helper.
-func (s *Shard) host(m *commit, t *topicState, partition, leaderEpoch int32) {
-	key := partitionKey{t.id, partition}
+func (s *Shard) host(m *commit, t *topicState, r *metadata.PartitionRecord) {
+	key := partitionKey{t.id, r.PartitionID}
 	if s.broker.ownerOf(key) != s.core.ID || s.hosted[key] != nil {
 		return
 	}
-	h := &hosted{key: key, topic: t, leaderEpoch: leaderEpoch}
+	h := &hosted{key: key, topic: t, leaderEpoch: r.LeaderEpoch}
 	s.hosted[key] = h
+	if at := slices.Index(r.Replicas, s.broker.nodeID); at >= 0 && at < len(r.Directories) {
+		h.dir = s.broker.dirWithID(r.Directories[at])
+	}
+	if h.dir == nil || s.offline[h.dir.index] { // it has failed since the controller chose it
+		h.failed = true
+		s.outOfService++
+		return
+	}
 	m.work++
 	s.core.Offload(&makePartition{shard: s, hosted: h, commit: m, settings: t.settings})
 }
@@ -177,9 +186,9 @@ type makePartition struct {
 
 // Work implements reactor.Job.
 func (j *makePartition) Work(k kernel) reactor.Message {
-	b, h := j.shard.broker, j.hosted
+	h := j.hosted
 	id := storage.TopicPartition{Topic: h.topic.name, TopicID: h.key.topic, Partition: h.key.partition}
-	j.made, j.err = storage.Create(k, b.dir+"/"+storage.DirName(h.topic.name, h.key.partition), id, j.settings, h.leaderEpoch)
+	j.made, j.err = storage.Create(k, h.dir.path+"/"+storage.DirName(h.topic.name, h.key.partition), id, j.settings, h.leaderEpoch)
 	return j
 }
 
@@ -190,6 +199,8 @@ func (j *makePartition) Deliver(*reactor.Core) {
 	case j.err != nil:
 		// The partition stays without a log: clients get KAFKA_STORAGE_ERROR.
 		h.failed = true
+		s.outOfService++
+		s.suspectDir(h.dir, j.err)
 		s.broker.log.Error("a new partition's files could not be made",
 			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
 	case h.gone:
@@ -225,6 +236,9 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 		}
 		delete(s.hosted, key)
 		h.gone = true
+		if h.failed {
+			s.outOfService--
+		}
 		if h.coordinated != nil {
 			s.coordinating.forget(h.coordinated)
 		}

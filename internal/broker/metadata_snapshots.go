@@ -33,17 +33,17 @@ type metadataSnapshots struct {
 	controller *controller
 	settings   MetadataSettings
 
-	files    []metadata.SnapshotFile // those that are whole, oldest first
-	damaged  []string                // names of those that are not: they go when there is a newer one
-	behind   int64                   // bytes of the log behind the newest
-	since    int64                   // core's clock when the first of them was written
-	end      int64                   // of what is committed
-	overdue  bool                    // the newest is damaged
-	rolling  bool                    // a snapshot was made and the log has not begun a new segment yet
-	working  bool                    // a helper has a job
-	stopped  bool
-	waits    int64                   // core's clock before which a snapshot that failed is not tried again
-	timer    reactor.Timer
+	files   []metadata.SnapshotFile // those that are whole, oldest first
+	damaged []string                // names of those that are not: they go when there is a newer one
+	behind  int64                   // bytes of the log behind the newest
+	since   int64                   // core's clock when the first of them was written
+	end     int64                   // of what is committed
+	overdue bool                    // the newest is damaged
+	rolling bool                    // a snapshot was made and the log has not begun a new segment yet
+	working bool                    // a helper has a job
+	stopped bool
+	waits   int64 // core's clock before which a snapshot that failed is not tried again
+	timer   reactor.Timer
 }
 
 func newMetadataSnapshots(c *controller, settings MetadataSettings, found *metadataRead) *metadataSnapshots {
@@ -131,7 +131,7 @@ func (m *metadataSnapshots) take() {
 	from, found := m.newest()
 	m.working = true
 	m.controller.shard.core.Offload(&snapshotJob{
-		of: m, dir: m.controller.shard.broker.dir + "/" + metadataDir, from: from.SnapshotID, found: found,
+		of: m, dir: m.controller.shard.broker.metaDir.path + "/" + metadataDir, from: from.SnapshotID, found: found,
 		scan: m.controller.log.Scan(from.Offset), end: m.end, covered: m.behind,
 	})
 }
@@ -259,7 +259,7 @@ func (m *metadataSnapshots) clean() {
 		m.files[i].LogBytes = log.BytesBelow(m.files[i].Offset)
 	}
 	n := m.settings.Retention.Expired(m.files, log.Bytes(), m.controller.shard.core.Wall/1e6)
-	c := &snapshotCleaning{of: m, dir: m.controller.shard.broker.dir + "/" + metadataDir}
+	c := &snapshotCleaning{of: m, dir: m.controller.shard.broker.metaDir.path + "/" + metadataDir}
 	if !m.overdue {
 		c.names, m.damaged = m.damaged, nil
 	}

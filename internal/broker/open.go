@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,16 +16,16 @@ import (
 
 // Opening a data directory is blocking work, done before any core turns:
 //
-//	.lock -> meta.properties -> metadata log -> image -> partitions -> shards
+//	every directory: meta.properties, .lock -> metadata log -> image -> partitions -> shards
 //
-// Nothing is written to a directory that turns out to be somebody else's.
+// Nothing is written to any directory when one turns out to be somebody else's.
 
 // Report is what start-up found, for the screen.
 type Report struct {
 	Addresses  []string
 	NodeID     int32
 	ClusterID  string
-	DataDir    string
+	DataDirs   []string // log.dirs
 	Cores      int
 	Level      string
 	Writer     string // and why
@@ -42,13 +42,9 @@ type Report struct {
 // yet. helpers run the cores' blocking work. On an error nothing is left open.
 func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Broker, error) {
 	b := &Broker{
-		log: log, settings: s, kernel: k, dir: s.DataDir, lock: -1,
+		log: log, settings: s, kernel: k,
 		nodeID:     s.NodeID,
 		autoCreate: s.AutoCreateTopics, fetchMaxBytes: s.FetchMaxBytes, fetchSessionSlots: s.FetchSessionSlots / max(s.Cores, 1),
-	}
-	b.logDir = b.dir
-	if abs, err := filepath.Abs(b.dir); err == nil {
-		b.logDir = abs
 	}
 	b.consumerGroups = slices.Contains(s.Topics.GroupProtocols(), "consumer")
 	b.state.Store(int32(StateStarting))
@@ -60,7 +56,7 @@ func New(s Settings, k kernel, helpers reactor.Helpers, log *slog.Logger) (*Brok
 }
 
 func (b *Broker) open(helpers reactor.Helpers) error {
-	if err := b.takeDirectory(); err != nil {
+	if err := b.takeDirectories(); err != nil {
 		return err
 	}
 	if err := b.bind(); err != nil {
@@ -85,9 +81,14 @@ func (b *Broker) release() {
 		b.kernel.CloseNow(fd)
 	}
 	b.listeners = nil
-	if b.lock >= 0 {
-		b.kernel.Close(b.lock)
-		b.lock = -1
+	if b.metaDir == nil {
+		return
+	}
+	for _, d := range b.everyDir() {
+		if d.lock >= 0 {
+			b.kernel.Close(d.lock)
+			d.lock = -1
+		}
 	}
 }
 
@@ -142,7 +143,11 @@ func (b *Broker) listenPatiently(addr netip.AddrPort, shared bool) (fd int, boun
 
 func (b *Broker) makeShards(helpers reactor.Helpers) {
 	for range b.settings.Cores {
-		b.shards = append(b.shards, newShard(b))
+		s := newShard(b)
+		for _, d := range b.dirs {
+			s.offline[d.index] = d.failed != nil
+		}
+		b.shards = append(b.shards, s)
 	}
 	for i, s := range b.shards {
 		cfg := reactor.Config{
@@ -162,38 +167,64 @@ func (b *Broker) makeShards(helpers reactor.Helpers) {
 	reactor.Join(b.cores)
 }
 
-// chooseWriter measures how appends reach the page cache fastest on this file
-// system, unless a setting says how, and makes each core's store.
+// chooseWriter measures how appends reach the page cache fastest on each
+// directory's file system, unless a setting says how, and makes each core's store.
 func (b *Broker) chooseWriter() error {
-	writer := b.settings.Writer
-	if writer == storage.WriterAuto {
-		probed, err := storage.ProbeWriter(b.kernel, b.dir)
-		if err != nil {
-			return fmt.Errorf("data directory %s cannot be written: %w", b.dir, err)
+	var told []string
+	var directories []storage.Directory
+	for _, d := range b.everyDir() {
+		if d.failed != nil {
+			continue
 		}
-		writer = probed.Writer
-		b.report.Writer = fmt.Sprintf("%s (%s: a 16 KiB append takes %.1f us inline, %.1f us by the ring)",
-			writer, probed.FileSystem, float64(probed.InlineNanos)/1e3, float64(probed.RingNanos)/1e3)
-	} else {
-		b.report.Writer = writer.String() + " (forced)"
+		text, err := b.chooseWriterOf(d)
+		if err != nil {
+			if err = b.without(d, unwritable(d.path, err)); err != nil {
+				return err
+			}
+			continue
+		}
+		told = append(told, text)
+		directories = append(directories, storage.Directory{
+			Path: d.path, Writer: d.writer.Writer, ZerosAhead: b.settings.ZerosAhead && b.hasJournal(d),
+		})
 	}
-	b.report.WriterName = writer.String()
-	zeros := b.settings.ZerosAhead && b.hasJournal()
+	if len(b.dirs) > 1 {
+		for i := range told {
+			told[i] = directories[i].Path + ": " + told[i]
+		}
+	}
+	b.report.Writer, b.report.WriterName = strings.Join(told, "; "), b.metaDir.writer.Writer.String()
 	for _, s := range b.shards {
 		s.store = storage.NewStore(s.core, storage.StoreOptions{
-			Writer: writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
-			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes, ZerosAhead: zeros,
+			Writer: b.metaDir.writer.Writer, MaxFiles: max(b.settings.MaxOpenFiles/len(b.shards), 16),
+			WritebackMillis: b.settings.WritebackMillis, TailBytes: b.settings.WarmBytes, Directories: directories,
 			RetentionCheckMillis: b.settings.RetentionCheckMillis,
 			Note:                 func(message string) { b.log.Error("storage", "note", message) },
+			Suspect:              s.suspect,
 		})
 	}
 	b.shards[controllerCore].store.Adopt(b.shards[controllerCore].controller.log)
 	return nil
 }
 
-// hasJournal says whether the data directory's file system commits a journal for
+// chooseWriterOf is chooseWriter for one directory; the text says why.
+func (b *Broker) chooseWriterOf(d *logDir) (string, error) {
+	if b.settings.Writer != storage.WriterAuto {
+		d.writer.Writer = b.settings.Writer
+		return d.writer.Writer.String() + " (forced)", nil
+	}
+	var err error
+	d.writer, err = storage.ProbeWriter(b.kernel, d.path)
+	if storage.Full(err) {
+		return d.writer.Writer.String() + " (the disk is full: not measured)", nil
+	}
+	return fmt.Sprintf("%s (%s: a 16 KiB append takes %.1f us inline, %.1f us by the ring)",
+		d.writer.Writer, d.writer.FileSystem, float64(d.writer.InlineNanos)/1e3, float64(d.writer.RingNanos)/1e3), err
+}
+
+// hasJournal says whether a directory's file system commits a journal for
 // a file that grows, and writes in place into one that does not.
-func (b *Broker) hasJournal() bool {
-	name, err := b.kernel.FileSystem(b.dir)
+func (b *Broker) hasJournal(d *logDir) bool {
+	name, err := b.kernel.FileSystem(d.path)
 	return err == nil && (name == "ext4" || name == "xfs" || name == "sim")
 }

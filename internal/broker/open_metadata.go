@@ -21,10 +21,10 @@ const bootstrapName = "bootstrap.checkpoint"
 // openMetadata opens the metadata log and folds it into every core's image. All that may keep the broker from
 // starting is decided before anything is written.
 func (b *Broker) openMetadata() error {
-	k, dir := b.kernel, b.dir+"/"+metadataDir
-	found, err := readMetadataOf(k, b.dir, len(b.shards))
+	k, dir := b.kernel, b.metaDir.path+"/"+metadataDir
+	found, err := readMetadataOf(k, b.metaDir.path, len(b.shards))
 	if err == nil {
-		err = found.refused(k, b.dir, b.nodeID)
+		err = found.refused(k, b.metaDir.path, b.nodeID)
 	}
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (b *Broker) format(dir string, found *metadataRead) error {
 	}
 	// Last: where it is, Kafka's format, or ours, has come to its end.
 	bootstrap := metadata.AppendSnapshot(nil, metadata.Snapshot{TimestampMillis: now}, metadata.BootstrapFeatures())
-	return storage.ReplaceFile(b.kernel, b.dir+"/"+bootstrapName, bootstrap)
+	return storage.ReplaceFile(b.kernel, b.metaDir.path+"/"+bootstrapName, bootstrap)
 }
 
 // kafkaControllerPort is where Kafka's examples have the controller listen. The

@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,35 +23,30 @@ type opening struct {
 	topic     *topicState
 	partition int32
 	epoch     int32
+	dir       *logDir // nil: it is in none that is here
 	opened    *storage.Partition
 	report    storage.RecoveryReport
 	err       error
 }
 
 // openPartitions opens every partition of the image, several at once, and gives
-// each to its core.
+// each to its core. Nothing is changed before it is known what is where.
 func (b *Broker) openPartitions() error {
-	work := b.partitionsToOpen()
-	points, notes := storage.ReadCheckpoints(b.kernel, b.dir)
-	for _, note := range notes {
-		b.log.Warn("checkpoint files", "note", note)
-	}
-	var err error
-	b.report.Clean, _, err = storage.TakeCleanShutdown(b.kernel, b.dir)
+	where, err := b.findPartitions()
 	if err != nil {
 		return err
 	}
-	if err := storage.RemoveDeleted(b.kernel, b.dir); err != nil {
-		return err
+	b.shards[controllerCore].controller.rules.Directories = b.measure(b.usable())
+	work := b.partitionsToOpen(where)
+	b.report.Clean = true
+	for _, d := range b.usable() {
+		if err := b.prepare(d); err != nil {
+			return err
+		}
+		b.report.Clean = b.report.Clean && d.clean
 	}
-	strays, err := storage.SetAsideStrays(b.kernel, b.dir, b.wanted)
-	if err != nil {
-		return err
-	}
-	for _, name := range strays {
-		b.log.Warn("set aside a directory that belongs to no topic", "directory", name)
-	}
-	b.openAll(work, points)
+	b.openAll(work)
+	b.opened = make(map[partitionKey]*logDir, len(work))
 	for _, o := range work {
 		if o.err != nil {
 			return fmt.Errorf("partition %s-%d cannot be opened: %w", o.topic.name, o.partition, o.err)
@@ -56,6 +54,51 @@ func (b *Broker) openPartitions() error {
 		b.give(o)
 	}
 	b.report.Topics, b.report.Partitions = len(b.shards[0].topics), len(work)
+	return nil
+}
+
+// findPartitions says which directory each partition is in, by the name of its own directory. One that is in two was
+// copied, or moved by hand: it is for a person to say which is the right one.
+func (b *Broker) findPartitions() (map[string]*logDir, error) {
+	where := map[string]*logDir{}
+	for _, d := range b.usable() {
+		entries, err := b.kernel.ReadDir(d.path)
+		if err != nil {
+			return nil, fmt.Errorf("data directory %s cannot be read: %w", d.path, err)
+		}
+		for _, e := range entries {
+			if _, _, kind := storage.ParseDirName(e.Name); !e.Dir || kind != storage.DirPartition {
+				continue
+			}
+			if other := where[e.Name]; other != nil {
+				return nil, fmt.Errorf("partition %s is in two data directories, %s and %s: remove the one that is out of date, or move it elsewhere", e.Name, other.path, d.path)
+			}
+			where[e.Name] = d
+		}
+	}
+	return where, nil
+}
+
+// prepare reads a directory's checkpoints, takes its clean marker, and tidies up what earlier runs have left.
+func (b *Broker) prepare(d *logDir) (err error) {
+	var notes []string
+	d.points, notes = storage.ReadCheckpoints(b.kernel, d.path)
+	for _, note := range notes {
+		b.log.Warn("checkpoint files", "directory", d.path, "note", note)
+	}
+	if d.clean, _, err = storage.TakeCleanShutdown(b.kernel, d.path); err != nil {
+		return err
+	}
+	if err := storage.RemoveDeleted(b.kernel, d.path); err != nil {
+		return err
+	}
+	strays, err := storage.SetAsideStrays(b.kernel, d.path, b.wanted)
+	if err != nil {
+		return err
+	}
+	for _, name := range strays {
+		b.log.Warn("set aside a directory that belongs to no topic", "data directory", d.path, "directory", name)
+	}
 	return nil
 }
 
@@ -69,26 +112,53 @@ func (b *Broker) wanted(topic string, partition int32, id protocol.UUID) bool {
 	return t != nil && t.Partition(partition) != nil && (id == protocol.UUID{} || id == protocol.UUID(t.ID))
 }
 
-func (b *Broker) partitionsToOpen() (work []*opening) {
+// partitionsToOpen lists the partitions of the image with the directory that each is in, or is to be made in.
+func (b *Broker) partitionsToOpen(where map[string]*logDir) (work []*opening) {
+	missing := map[metadata.UUID]int{}
 	for _, t := range b.shards[0].image.Topics() {
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
-			work = append(work, &opening{topic: b.shards[0].topics[protocol.UUID(t.ID)], partition: p.Index, epoch: p.LeaderEpoch})
+			o := &opening{topic: b.shards[0].topics[protocol.UUID(t.ID)], partition: p.Index, epoch: p.LeaderEpoch}
+			if o.dir = where[storage.DirName(t.Name, p.Index)]; o.dir == nil {
+				var id metadata.UUID
+				if o.dir, id = b.dirFor(p); o.dir == nil {
+					missing[id]++
+				}
+			}
+			work = append(work, o)
 		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(missing), func(x, y metadata.UUID) int { return bytes.Compare(x[:], y[:]) }) {
+		b.log.Error("partitions are out of service: the data directory that they are in is none of log.dirs, or has failed",
+			"directory.id", id, "partitions", missing[id])
 	}
 	return work
 }
 
+// dirFor is where the files of a partition are to be made that has none: it was committed, but the crash came before. Where its
+// directory is not here, that is no reason to begin an empty log: dir is nil, and id the directory's.
+func (b *Broker) dirFor(p *metadata.Partition) (dir *logDir, id metadata.UUID) {
+	at := slices.Index(p.Replicas, b.nodeID)
+	if at >= 0 && at < len(p.Directories) {
+		id = p.Directories[at]
+	}
+	switch id {
+	case metadata.DirectoryMigrating, metadata.DirectoryUnassigned:
+		return b.dirWithID(b.shards[controllerCore].controller.rules.Place()), id
+	}
+	return b.dirWithID(id), id
+}
+
 // openAll opens partitions on several goroutines and logs progress once it has
 // taken a second.
-func (b *Broker) openAll(work []*opening, points storage.Checkpoints) {
+func (b *Broker) openAll(work []*opening) {
 	var next, done atomic.Int64
 	var wait sync.WaitGroup
 	finished := make(chan struct{})
 	threads := min(max(b.recoveryThreads(), 1), max(len(work), 1))
 	open := func() {
 		for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
-			b.openOne(work[i], points)
+			b.openOne(work[i])
 			done.Add(1)
 		}
 	}
@@ -111,9 +181,12 @@ func (b *Broker) openAll(work []*opening, points storage.Checkpoints) {
 	}
 }
 
-func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
+func (b *Broker) openOne(o *opening) {
+	if o.dir == nil {
+		return
+	}
 	name := storage.DirName(o.topic.name, o.partition)
-	dir := b.dir + "/" + name
+	dir, points := o.dir.path+"/"+name, &o.dir.points
 	id := storage.TopicPartition{Topic: o.topic.name, TopicID: o.topic.id, Partition: o.partition}
 	if _, err := b.kernel.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		// Committed, but the crash came before the directory was made.
@@ -123,7 +196,7 @@ func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
 	o.opened, o.report, o.err = storage.Open(b.kernel, dir, o.topic.settings, storage.OpenOptions{
 		RecoveryPoint: points.RecoveryPoint[name], LogStart: points.LogStart[name],
 		CleanedTo: points.CleanedTo[name],
-		Clean:     b.report.Clean, ID: id,
+		Clean:     o.dir.clean, ID: id,
 	})
 	if o.err == nil && o.opened.ID().TopicID != o.topic.id {
 		o.err = fmt.Errorf("directory %s belongs to a topic of id %s, the metadata says %s", dir, o.opened.ID().TopicID, o.topic.id)
@@ -137,8 +210,13 @@ func (b *Broker) openOne(o *opening, points storage.Checkpoints) {
 func (b *Broker) give(o *opening) {
 	key := partitionKey{o.topic.id, o.partition}
 	s := b.shards[b.ownerOf(key)]
-	h := &hosted{key: key, topic: s.topics[key.topic], leaderEpoch: o.epoch, log: o.opened}
+	h := &hosted{key: key, topic: s.topics[key.topic], leaderEpoch: o.epoch, log: o.opened, dir: o.dir, failed: o.dir == nil}
 	s.hosted[key] = h
+	if h.failed {
+		s.outOfService++
+		return
+	}
+	b.opened[key] = o.dir
 	s.store.Adopt(o.opened)
 	s.coordinate(h)
 	r := &b.report.Recovered

@@ -65,7 +65,10 @@ func (b *Broker) Report() Report {
 	r := b.report
 	r.Addresses = []string{b.bound.String()}
 	r.Level = b.cores[controllerCore].Level().String()
-	r.NodeID, r.ClusterID, r.DataDir, r.Cores = b.nodeID, b.clusterID, b.dir, len(b.cores)
+	r.NodeID, r.ClusterID, r.Cores = b.nodeID, b.clusterID, len(b.cores)
+	for _, d := range b.dirs {
+		r.DataDirs = append(r.DataDirs, d.path)
+	}
 	return r
 }
 
@@ -94,18 +97,40 @@ func (b *Broker) Finish(clean bool) error {
 	var all []storage.Checkpoint
 	for _, s := range b.shards {
 		all = s.store.Checkpoints(all)
-		clean = clean && s.closing.closed && len(s.closing.errs) == 0
+		clean = clean && s.closing.closed
 		for _, err := range s.closing.errs {
 			b.log.Error("closing a partition", "error", err)
 		}
 	}
-	if err := storage.WriteCheckpoints(b.kernel, b.dir, all); err != nil {
-		return err
+	return b.finishDirectories(all, clean)
+}
+
+// finishDirectories writes the checkpoint files of every directory that is in service and, where all of it was closed, the marker.
+func (b *Broker) finishDirectories(all []storage.Checkpoint, clean bool) (err error) {
+	for _, d := range b.usable() {
+		if b.shards[controllerCore].offline[d.index] {
+			continue
+		}
+		failed := storage.WriteCheckpoints(b.kernel, d.path, checkpointsIn(d, all))
+		if failed == nil && clean && !b.unclosed(d) {
+			failed = storage.WriteCleanShutdown(b.kernel, d.path, b.brokerEpoch())
+		}
+		err = errors.Join(err, failed)
 	}
-	if !clean {
-		return nil
+	return err
+}
+
+// unclosed is whether a partition in a directory could not be closed.
+func (b *Broker) unclosed(d *logDir) bool {
+	for _, s := range b.shards {
+		for _, err := range s.closing.errs {
+			var e *storage.CloseError
+			if !errors.As(err, &e) || e.DataDir == d.path {
+				return true
+			}
+		}
 	}
-	return storage.WriteCleanShutdown(b.kernel, b.dir, b.brokerEpoch())
+	return false
 }
 
 // brokerEpoch is that of this node's registration.
@@ -170,10 +195,14 @@ func (m *begin) next(what string, then func()) func(protocol.ErrorCode) {
 
 // node is what this broker says of itself in its registration.
 func (b *Broker) node() metadata.Node {
+	var directories []metadata.UUID
+	for _, d := range b.usable() {
+		directories = append(directories, d.id())
+	}
 	return metadata.Node{
 		Incarnation: metadata.UUID(b.randomID()),
-		Directories: []metadata.UUID{metadata.UUID(b.directoryID)},
-		Endpoints:   []metadata.Endpoint{{Name: "PLAINTEXT", Host: b.advertisedHost, Port: uint16(b.advertisedPort)}},
+		Directories: directories, Where: b.whereIs,
+		Endpoints: []metadata.Endpoint{{Name: "PLAINTEXT", Host: b.advertisedHost, Port: uint16(b.advertisedPort)}},
 	}
 }
 

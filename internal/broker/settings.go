@@ -21,9 +21,11 @@ import (
 // Settings are what a broker runs with, resolved from flags, files and defaults
 // by whoever starts it.
 type Settings struct {
-	DataDir   string
-	NodeID    int32
-	ClusterID string // for a directory that has none yet; empty: a random one
+	DataDirs []string // log.dirs
+	// MetadataDir has the metadata log (metadata.log.dir); empty: the first of DataDirs has.
+	MetadataDir string
+	NodeID      int32
+	ClusterID   string // for a directory that has none yet; empty: a random one
 
 	Listen         netip.AddrPort // port 0: the kernel chooses
 	AdvertisedHost string         // empty: the address that the broker listens on

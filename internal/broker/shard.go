@@ -20,6 +20,10 @@ type Shard struct {
 	core   *reactor.Core
 	store  *storage.Store
 
+	offline      []bool    // by logDir.index: out of service
+	outOfService int       // partitions of this core that are in none that works
+	trials       dirTrials // on core 0 only
+
 	image          *metadata.Image
 	metadataOffset int64 // of the last record in the image
 	topics         map[protocol.UUID]*topicState
@@ -78,6 +82,7 @@ func newShard(b *Broker) *Shard {
 		askedAt:      make(map[topicPartition]int32),
 		sessions:     newSessionCache(b.fetchSessionSlots, b.kernel.Random),
 		requests:     make([]RequestCounts, len(apis)),
+		offline:      make([]bool, len(b.dirs)),
 	}
 	s.regret.shard, s.regret.limits = s, regret.Defaults()
 	s.coordinating.shard, s.markers.shard = s, s

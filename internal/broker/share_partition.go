@@ -234,6 +234,20 @@ func (g *sharing) forgetTopic(id protocol.UUID) {
 	}
 }
 
+// forgetPartition drops the share-partitions of a partition that is out of service.
+func (g *sharing) forgetPartition(key partitionKey) {
+	var gone []*sharePartition
+	for of, sp := range g.partitions {
+		if of.of == key {
+			gone = append(gone, sp)
+		}
+	}
+	slices.SortFunc(gone, func(a, b *sharePartition) int { return cmp.Compare(a.key.group, b.key.group) })
+	for _, sp := range gone {
+		sp.drop(protocol.KAFKA_STORAGE_ERROR)
+	}
+}
+
 // drop ends a share-partition: who waits for it is told code.
 func (sp *sharePartition) drop(code protocol.ErrorCode) {
 	if sp.gone {

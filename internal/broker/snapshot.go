@@ -63,6 +63,9 @@ type CoreSnapshot struct {
 
 	Cleaner CleanerFigures // of core 0
 
+	OfflineDirs  int // data directories that are out of service, as the core knows
+	OutOfService int // the core's partitions in those, or in one that is not here
+
 	// LongestSliceNanos is the longest that a slice took the core; Slices how many
 	// there were.
 	LongestSliceNanos int64
@@ -146,6 +149,12 @@ func (s *CoreSnapshot) copyCounters() {
 	s.Level = c.Level().String()
 	s.Counters, s.Gauges, s.TurnTimes = c.Stats, c.Gauges(), c.TurnTimes
 	s.Storage, s.OpenFiles = h.store.Stats, h.store.OpenFiles()
+	s.OutOfService, s.OfflineDirs = h.outOfService, 0
+	for _, offline := range h.offline {
+		if offline {
+			s.OfflineDirs++
+		}
+	}
 	s.Produce, s.Fetch = h.produceErrors, h.fetchErrors
 	s.Refused = append(s.Refused[:0], h.refused...)
 	s.All = h.counters

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,10 +48,7 @@ func (b *Broker) Warm(stop <-chan struct{}) WarmReport {
 	if b.settings.WarmBytes <= 0 || b.settings.WarmMillis <= 0 {
 		return r
 	}
-	places, note := storage.ReadReaders(b.kernel, b.dir)
-	if note != "" {
-		b.log.Warn("warm start", "note", note)
-	}
+	places := b.readers()
 	if len(places) == 0 {
 		return r
 	}
@@ -75,6 +73,19 @@ func (b *Broker) Warm(stop <-chan struct{}) WarmReport {
 		"resident_bytes", r.ResidentBytes, "left_out_bytes", r.LeftOutBytes, "millis", r.TookMillis)
 	b.report.Warm = r
 	return r
+}
+
+// readers are the places of the last run's tail readers, of all directories.
+func (b *Broker) readers() map[string]int64 {
+	all := map[string]int64{}
+	for _, d := range b.usable() {
+		places, note := storage.ReadReaders(b.kernel, d.path)
+		if note != "" {
+			b.log.Warn("warm start", "directory", d.path, "note", note)
+		}
+		maps.Copy(all, places)
+	}
+	return all
 }
 
 // wantedTail is a partition with readers.

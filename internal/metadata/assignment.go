@@ -32,8 +32,11 @@ func (c *Controller) active(id int32) bool {
 	return b != nil && !b.Fenced && !b.InControlledShutdown
 }
 
-// directory is where a broker will put a new replica, if it can be only one.
+// directory is where a broker will put a new replica: this node as the controller says, another if it can be only one.
 func (c *Controller) directory(id int32) UUID {
+	if id == c.NodeID && len(c.Directories) > 0 {
+		return c.Place()
+	}
 	if b := c.Image.Broker(id); b != nil && len(b.LogDirs) == 1 {
 		return b.LogDirs[0]
 	}
@@ -45,7 +48,7 @@ func (c *Controller) directory(id int32) UUID {
 func (c *Controller) placeable(factor int16) *Refusal {
 	brokers := 0
 	for _, b := range c.Image.Brokers() {
-		if c.active(b.BrokerID) {
+		if c.active(b.BrokerID) && !(b.BrokerID == c.NodeID && c.cordoned()) {
 			brokers++
 		}
 	}

@@ -44,6 +44,8 @@ type Controller struct {
 	Admit func(partitions int) *Refusal
 
 	Bootstrap []Record // what bootstrap.checkpoint has for an empty log; nil: BootstrapFeatures
+	// Directories are the log directories of this node that are in service, in the order of log.dirs.
+	Directories []Directory
 
 	NumPartitions     int32 // num.partitions: for requests that ask for -1
 	ReplicationFactor int16 // default.replication.factor: likewise

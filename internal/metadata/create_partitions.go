@@ -16,6 +16,7 @@ import (
 func (c *Controller) CreatePartitions(req *kmsg.CreatePartitionsRequest) (*kmsg.CreatePartitionsResponse, []Record) {
 	resp := kmsg.NewPtrCreatePartitionsResponse()
 	resp.Version = req.Version
+	c.begin()
 	count := map[string]int{}
 	for i := range req.Topics {
 		count[req.Topics[i].Topic]++

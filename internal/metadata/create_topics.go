@@ -21,6 +21,7 @@ type (
 func (c *Controller) CreateTopics(req *kmsg.CreateTopicsRequest) (*kmsg.CreateTopicsResponse, []Record) {
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	resp.Version = req.Version
+	c.begin()
 	topics, duplicate := uniqueTopics(req.Topics)
 	excess := c.tooManyPartitions(topics, duplicate)
 	var records []Record

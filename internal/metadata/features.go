@@ -23,6 +23,7 @@ const (
 	partitionChangeVersion = 2
 	fenceVersion           = 0 // BrokerRegistrationChangeRecord that (un)fences
 	shutdownVersion        = 1 // ... that begins a controlled shutdown
+	directoriesVersion     = 2 // ... that says which log directories are left
 	cordonVersion          = 3 // ... that says which log directories are cordoned
 )
 

@@ -22,7 +22,8 @@ type Image struct {
 	// Names that contain '.' or '_', by what they are as metric names: there the
 	// two are the same, so Kafka refuses a topic that would collide.
 	metricNames map[string][]string
-	partitions  int // of all topics
+	partitions  int          // of all topics
+	directories map[UUID]int // replicas by the directory that they are in
 
 	configs     []resourceConfigs // by type and name, never with an empty list
 	features    []FeatureLevel    // by name
@@ -41,7 +42,7 @@ type Image struct {
 
 // NewImage is the image of an empty log.
 func NewImage() *Image {
-	return &Image{byName: map[string]*Topic{}, byID: map[UUID]*Topic{}, metricNames: map[string][]string{}}
+	return &Image{byName: map[string]*Topic{}, byID: map[UUID]*Topic{}, metricNames: map[string][]string{}, directories: map[UUID]int{}}
 }
 
 // Topic is a topic and its partitions.
@@ -174,6 +175,18 @@ func (im *Image) Topics() []*Topic { return im.topics }
 
 // PartitionCount is the number of partitions of all topics together.
 func (im *Image) PartitionCount() int { return im.partitions }
+
+// ReplicasIn is how many replicas are in a log directory.
+func (im *Image) ReplicasIn(directory UUID) int { return im.directories[directory] }
+
+// count adds a partition's replicas to those of their directories, or takes them off.
+func (im *Image) count(p *Partition, by int) {
+	for _, d := range p.Directories {
+		if im.directories[d] += by; im.directories[d] == 0 {
+			delete(im.directories, d)
+		}
+	}
+}
 
 // TopicByName finds a topic, or nil.
 func (im *Image) TopicByName(name string) *Topic { return im.byName[name] }

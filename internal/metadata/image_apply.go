@@ -66,6 +66,9 @@ func (im *Image) removeTopic(r *RemoveTopicRecord) error {
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Delete(im.topics, i, i+1)
 	im.partitions -= len(t.Partitions)
+	for i := range t.Partitions {
+		im.count(&t.Partitions[i], -1)
+	}
 	im.forgetMetricName(t.Name)
 	if i, ok := im.searchConfigs(Resource{ResourceTopic, t.Name}); ok {
 		im.configs = slices.Delete(im.configs, i, i+1)
@@ -105,7 +108,9 @@ func (im *Image) setPartition(r *PartitionRecord) error {
 		Directories: directoriesOf(r), Leader: r.Leader, LeaderEpoch: r.LeaderEpoch,
 		PartitionEpoch: r.PartitionEpoch, LeaderRecoveryState: r.LeaderRecoveryState,
 	}
+	im.count(&p, 1)
 	if i, ok := t.search(p.Index); ok {
+		im.count(&t.Partitions[i], -1)
 		t.Partitions[i] = p
 	} else {
 		t.Partitions = slices.Insert(t.Partitions, i, p)
@@ -137,6 +142,8 @@ func (im *Image) changePartition(r *PartitionChangeRecord) error {
 		return fmt.Errorf("metadata: change of partition %d of topic %q leaves %d replicas and %d directories",
 			r.PartitionID, t.Name, len(next.Replicas), len(next.Directories))
 	}
+	im.count(p, -1)
+	im.count(&next, 1)
 	*p = next
 	return nil
 }

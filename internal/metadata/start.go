@@ -28,8 +28,12 @@ import (
 
 // Node is what a node says of itself when it starts.
 type Node struct {
-	Incarnation         UUID       // random, new at every start
-	Directories         []UUID     // directory.id of each log directory, from meta.properties
+	Incarnation UUID   // random, new at every start
+	Directories []UUID // directory.id of each log directory, from meta.properties
+	Cordoned    []UUID // of those, in the order of log.dirs: cordoned.log.dirs
+	// Where is the directory that a partition was found or made in, false if none has it: its directory is missing or
+	// has failed. Nil: everything is in the one directory.
+	Where               func(topic UUID, partition int32) (UUID, bool)
 	Endpoints           []Endpoint // the advertised listeners
 	ControllerEndpoints []Endpoint // where a controller listens; a node alone has none that matter
 	Rack                *string
@@ -108,7 +112,7 @@ func (c *Controller) Register(n Node, offset int64) []Record {
 		}
 	}
 	return append(records, &BrokerRegistrationChangeRecord{
-		Version: cordonVersion, BrokerID: c.NodeID, BrokerEpoch: offset, CordonedLogDirs: []UUID{},
+		Version: cordonVersion, BrokerID: c.NodeID, BrokerEpoch: offset, CordonedLogDirs: append([]UUID{}, n.Cordoned...),
 	})
 }
 
@@ -129,6 +133,14 @@ func (c *Controller) fenceOthers() (records []Record) {
 func (c *Controller) lead(t *Topic, p *Partition, n Node) *PartitionChangeRecord {
 	if !slices.Contains(p.Replicas, c.NodeID) {
 		return nil
+	}
+	if n.Where != nil {
+		if _, ok := n.Where(t.ID, p.Index); !ok {
+			if p.Leader != c.NodeID {
+				return nil
+			}
+			return c.resign(t, p, c.Image.Feature(featureELR) > 0)
+		}
 	}
 	change := NewPartitionChange(t.ID, p.Index)
 	change.Version = partitionChangeVersion
@@ -156,18 +168,30 @@ func (c *Controller) lead(t *Topic, p *Partition, n Node) *PartitionChangeRecord
 	if p.LeaderRecoveryState != recovery {
 		change.LeaderRecoveryState = recovery
 	}
-	change.Directories = c.settle(p, n)
+	change.Directories = c.settle(t, p, n)
 	return change
 }
 
-// settle names this node's directory where the image does not know it yet.
-func (c *Controller) settle(p *Partition, n Node) []UUID {
+// settle names this node's directory where the image does not know it yet, or has another.
+func (c *Controller) settle(t *Topic, p *Partition, n Node) []UUID {
 	at := slices.Index(p.Replicas, c.NodeID)
-	if len(n.Directories) != 1 || at >= len(p.Directories) || slices.Contains(n.Directories, p.Directories[at]) {
+	if at >= len(p.Directories) {
+		return nil
+	}
+	var in UUID
+	switch {
+	case n.Where != nil:
+		in, _ = n.Where(t.ID, p.Index)
+	case len(n.Directories) == 1:
+		in = n.Directories[0]
+	default:
+		return nil
+	}
+	if in == p.Directories[at] {
 		return nil
 	}
 	directories := slices.Clone(p.Directories)
-	directories[at] = n.Directories[0]
+	directories[at] = in
 	return directories
 }
 

@@ -159,7 +159,7 @@ var (
 	logSegments = kafkas(gauge, "kafka_log_log_numlogsegments", logBean+"NumLogSegments", "Segments of the log.", "topic", "partition")
 
 	flushCount = kafkas(counter, "kafka_log_logflushstats_logflushrateandtimems_count", "kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs, Count", "fdatasyncs of logs.")
-	offlineDir = kafkas(gauge, "kafka_log_logmanager_offlinelogdirectorycount", "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Data directories that cannot be used: 0, for a broker without its one does not run.")
+	offlineDir = kafkas(gauge, "kafka_log_logmanager_offlinelogdirectorycount", "kafka.log:type=LogManager,name=OfflineLogDirectoryCount", "Data directories that are out of service.")
 
 	recopyPercent    = kafkas(gauge, "kafka_log_logcleaner_cleaner_recopy_percent", cleanerBean+"cleaner-recopy-percent", "Bytes written by the last compaction, of those read.")
 	maxBufferPercent = kafkas(gauge, "kafka_log_logcleaner_max_buffer_utilization_percent", cleanerBean+"max-buffer-utilization-percent", "How full the last compaction's map of keys was.")
@@ -172,8 +172,8 @@ var (
 	uncleanableBytes = kafkas(gauge, "kafka_log_logcleanermanager_uncleanable_bytes", managerBean+"uncleanable-bytes,logDirectory=*", "Bytes of those logs.")
 
 	partitionCount = kafkas(gauge, "kafka_server_replicamanager_partitioncount", replicaBean+"PartitionCount", "Partitions of this broker.")
-	leaderCount    = kafkas(gauge, "kafka_server_replicamanager_leadercount", replicaBean+"LeaderCount", "Partitions that it leads: all of them.")
-	offlineCount   = kafkas(gauge, "kafka_server_replicamanager_offlinereplicacount", replicaBean+"OfflineReplicaCount", "Partitions whose log takes no more appends, because an fsync failed.")
+	leaderCount    = kafkas(gauge, "kafka_server_replicamanager_leadercount", replicaBean+"LeaderCount", "Partitions that it leads: all but those whose data directory is out of service.")
+	offlineCount   = kafkas(gauge, "kafka_server_replicamanager_offlinereplicacount", replicaBean+"OfflineReplicaCount", "Partitions whose log takes no more appends, because an fsync failed, or whose data directory is out of service or not here.")
 	underReplicas  = kafkas(gauge, "kafka_server_replicamanager_underreplicatedpartitions", replicaBean+"UnderReplicatedPartitions", "0: a partition has one replica, its leader.")
 	underMinISR    = kafkas(gauge, "kafka_server_replicamanager_underminisrpartitioncount", replicaBean+"UnderMinIsrPartitionCount", "0: min.insync.replicas is taken to be no more than the replicas there are, as in Kafka.")
 	atMinISR       = kafkas(gauge, "kafka_server_replicamanager_atminisrpartitioncount", replicaBean+"AtMinIsrPartitionCount", "Partitions with as many in-sync replicas as they need and no more: all of them.")
@@ -202,20 +202,24 @@ func (c *collector) putKafkaLogs(out *output) {
 			}
 		}
 	}
+	offlineDirs, outOfService := 0, 0
 	for _, s := range c.view.cores {
 		if s != nil {
 			syncs += s.Storage.Syncs
+			offlineDirs = max(offlineDirs, s.OfflineDirs)
+			outOfService += s.OutOfService
 		}
 	}
 	out.count(flushCount, syncs)
-	out.put(offlineDir, 0)
+	out.put(offlineDir, float64(offlineDirs))
 	out.put(uncleanableCount, float64(uncleanable))
 	out.put(uncleanableBytes, float64(size))
 	c.putKafkaCleaner(out)
-	for _, f := range []*family{partitionCount, leaderCount, atMinISR} {
+	for _, f := range []*family{leaderCount, atMinISR} {
 		out.put(f, float64(partitions))
 	}
-	out.put(offlineCount, float64(failed))
+	out.put(partitionCount, float64(partitions+outOfService))
+	out.put(offlineCount, float64(failed+outOfService))
 	for _, f := range []*family{underReplicas, underMinISR, reassigning, isrShrinks, isrExpands} {
 		out.put(f, 0)
 	}

@@ -30,7 +30,7 @@ var (
 // nor something for every scrape.
 type residency struct {
 	collector *collector
-	dir       string
+	dirs      []string // data directories
 }
 
 // Gather implements prometheus.Gatherer.
@@ -44,7 +44,11 @@ func (r *residency) Gather() ([]*dto.MetricFamily, error) {
 			skipped++
 			continue
 		}
-		resident, size := logResidency(ctx, filepath.Join(r.dir, storage.DirName(id.Topic, id.Partition)))
+		resident, size := int64(0), int64(0)
+		for _, dir := range r.dirs { // it is in one of them
+			inMemory, bytes := logResidency(ctx, filepath.Join(dir, storage.DirName(id.Topic, id.Partition)))
+			resident, size = resident+inMemory, size+bytes
+		}
 		partition := strconv.Itoa(int(id.Partition))
 		out.put(residentBytes, float64(resident), id.Topic, partition)
 		out.put(residencySize, float64(size), id.Topic, partition)

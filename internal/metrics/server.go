@@ -104,7 +104,7 @@ func (s *Server) handler(b *broker.Broker) http.Handler {
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.exposition(both{process, c}))
-	mux.Handle("GET /metrics/residency", s.exposition(&residency{c, b.Report().DataDir}))
+	mux.Handle("GET /metrics/residency", s.exposition(&residency{c, b.Report().DataDirs}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, index)

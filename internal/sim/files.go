@@ -248,7 +248,7 @@ func (k *kernel) Stat(path string) (ring.FileInfo, error) {
 		if errno != 0 {
 			return errno
 		}
-		info = ring.FileInfo{Size: ino.size, ModifiedNanos: ino.mtime, Dir: ino.dir, Blocks: int64(ino.blocks.count) * (pageBytes / sectorBytes)}
+		info = ring.FileInfo{Size: ino.size, ModifiedNanos: ino.mtime, Dir: ino.dir, Blocks: int64(ino.blocks.count) * (pageBytes / sectorBytes), Inode: ino.num}
 		return 0
 	})
 	return info, err
@@ -307,6 +307,12 @@ func (k *kernel) TryLock(fd int) error {
 		ino.lock = f
 		return 0, 0
 	})
+	return err
+}
+
+// Writable says that a directory is there: everything may be written.
+func (k *kernel) Writable(path string) error {
+	_, err := k.FileSystem(path)
 	return err
 }
 
