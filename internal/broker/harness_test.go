@@ -56,6 +56,17 @@ func (b *testBroker) figures(core int) (counters reactor.Counters, store storage
 // that SLIPSTREAM_RING_LEVEL names. It is stopped by the test's end at the latest.
 func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	t.Helper()
+	b, err := tryTestBroker(t, dir, func(k ring.Kernel) ring.Kernel { return k }, sets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tryTestBroker is startTestBroker on a kernel with something between, for a start that may be refused. dir is a list as
+// log.dirs is.
+func tryTestBroker(t *testing.T, dir string, through func(ring.Kernel) ring.Kernel, sets ...string) (*testBroker, error) {
+	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
@@ -81,13 +92,15 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 	}
 	helpers := reactor.NewHelpers(2)
 	go func() {
-		ended <- Serve(ctx, s, kernel, helpers, slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: &b.level})), func(r Report) { ready <- r })
+		ended <- Serve(ctx, s, through(kernel), helpers, slog.New(slog.NewTextHandler(b.logs, &slog.HandlerOptions{Level: &b.level})), func(r Report) { ready <- r })
 	}()
 	select {
 	case r := <-ready:
 		b.addr, b.report = r.Addresses[0], r
 	case err := <-ended:
-		t.Fatalf("the broker did not start: %v\n%s", err, b.logs)
+		cancel()
+		helpers.Close()
+		return nil, fmt.Errorf("the broker did not start: %w\n%s", err, b.logs)
 	case <-time.After(20 * time.Second):
 		t.Fatal("the broker is not ready after 20 s")
 	}
@@ -111,7 +124,7 @@ func startTestBroker(t *testing.T, dir string, sets ...string) *testBroker {
 			t.Errorf("stop: %v\n%s", err, b.logs)
 		}
 	})
-	return b
+	return b, nil
 }
 
 // wire is one connection that speaks kmsg.

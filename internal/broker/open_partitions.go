@@ -38,11 +38,13 @@ func (b *Broker) openPartitions() error {
 	}
 	b.shards[controllerCore].controller.rules.Directories = b.measure(b.usable())
 	work := b.partitionsToOpen(where)
-	b.report.Clean = true
 	for _, d := range b.usable() {
 		if err := b.prepare(d); err != nil {
 			return err
 		}
+	}
+	b.report.Clean = b.metaDir.clean || b.metaDir.index < 0
+	for _, d := range where { // the order does not show
 		b.report.Clean = b.report.Clean && d.clean
 	}
 	b.openAll(work)

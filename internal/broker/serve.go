@@ -57,7 +57,14 @@ func Serve(ctx context.Context, s Settings, k kernel, helpers reactor.Helpers, l
 	if cause := b.failure.Load(); cause != nil {
 		err = errors.Join(*cause, err)
 	}
-	return errors.Join(err, b.Finish(err == nil))
+	finished := b.Finish(err == nil)
+	if b.failure.Load() != nil {
+		if finished != nil { // it follows from the cause, which is what to tell
+			b.log.Error("closing the data directories", "error", finished)
+		}
+		return err
+	}
+	return errors.Join(err, finished)
 }
 
 // Report is what the screen at start-up shows.
