@@ -99,7 +99,7 @@ func main() {
 	flag.BoolVar(&r.check, "check", false, "consumers verify every byte, offset and CRC; the figures mean less")
 	flag.IntVar(&r.rounds, "rounds", 7, "interleaved rounds of each comparison")
 	flag.Float64Var(&r.seconds, "seconds", 2, "seconds of a round of open-loop load; the scenario lag takes twice as many")
-	flag.Float64Var(&r.scale, "scale", 0.25, "size of the scenario lag: 1 is a topic of 13 GB beside 1.25 GB of page cache")
+	flag.Float64Var(&r.scale, "scale", 0.25, "size of the scenarios lag and compaction: 1 is a topic of 13 GB beside 1.25 GB of page cache, and a log of 10 GB with 10 million keys")
 	flag.BoolVar(&r.quick, "quick", false, "a little of everything, to see that it works; the figures mean nothing")
 	flag.Var(&r.sets, "set", "a setting of slipstream, `NAME=VALUE`; may be repeated")
 	flag.Parse()

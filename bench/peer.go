@@ -34,8 +34,9 @@ func (r *run) sharedKafka() (*server, error) {
 }
 
 // startKafka runs Apache Kafka on a fresh directory, in a memory cgroup if there is
-// one. Its jars come from Maven Central, through the test clients' pom.
-func (r *run) startKafka(dir string, group *memoryCgroup) (*server, error) {
+// one, with further lines of its properties file. Its jars come from Maven Central,
+// through the test clients' pom.
+func (r *run) startKafka(dir string, group *memoryCgroup, lines ...string) (*server, error) {
 	libs, err := harness.Jars()
 	if err != nil {
 		return nil, fmt.Errorf("fetching Apache Kafka: %w", err)
@@ -43,7 +44,7 @@ func (r *run) startKafka(dir string, group *memoryCgroup) (*server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	config, port, err := kafkaConfig(dir)
+	config, port, err := kafkaConfig(dir, lines)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (r *run) startKafka(dir string, group *memoryCgroup) (*server, error) {
 	return nil, fmt.Errorf("Apache Kafka did not listen within a minute: %s", s.said)
 }
 
-func kafkaConfig(dir string) (config string, port int, err error) {
+func kafkaConfig(dir string, lines []string) (config string, port int, err error) {
 	port, err = harness.FreePort()
 	if err != nil {
 		return "", 0, err
@@ -87,6 +88,7 @@ func kafkaConfig(dir string) (config string, port int, err error) {
 		return "", 0, err
 	}
 	text := strings.NewReplacer("@DATA@", filepath.Join(dir, "data"), "@PORT@", itoa(port), "@CPORT@", itoa(controller)).Replace(kafkaProperties)
+	text += strings.Join(lines, "\n") + "\n"
 	config = filepath.Join(dir, "server.properties")
 	return config, port, os.WriteFile(config, []byte(text), 0o644)
 }

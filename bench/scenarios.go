@@ -12,6 +12,7 @@ var scenarios = []scenario{
 	{"probes", "What attribution costs", "The same consumption with and without the BPF programs that attribute the page cache.", probes},
 	{"fanout", "Fan-out", "64 tail consumers of one partition, beside a loop that appends and sends each of them the same bytes by sendfile.", fanOut},
 	{"lag", "A hot topic beside lagging consumers", "1,000 batches a second of 16 x 1 KiB, produced and tailed, while two consumers read a topic ten times larger than the page cache that a memory cgroup leaves the broker.", lag},
+	{"compaction", "Compaction", "A log of 500-byte records whose keys are drawn at random, compacted with nothing else to do; and a hot topic's tail, 1,000 batches a second of 16 x 1 KiB, while another log is compacted and while none is.", compaction},
 	{"flush", "A flush for every batch", "64 producers whose acknowledgements wait for the disk, beside one loop of write and fdatasync.", flush},
 	{"partitions", "A thousand partitions", "One producer that goes round 1,000 partitions, 500 records a second, and one consumer of all of them by a fetch session.", partitions},
 	{"connections", "Many connections", "1,000 producers on connections of their own, and 10,000 connections that say nothing.", connections},
