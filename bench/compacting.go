@@ -29,15 +29,17 @@ type dirtyLog struct {
 const (
 	dirtyValueBytes   = 500
 	dirtyBatchRecords = 30
-	dirtySegmentBytes = 128 << 20
 	dirtyInFlight     = 8
 )
+
+// dirtySegment is the size of the segments of a log: an eighth, and at most 128 MiB, so that the active one is a small part of it.
+func dirtySegment(bytes int64) int { return int(min(max(bytes/8, 1<<20), 128<<20)) }
 
 // makeDirty writes a log of about so many bytes, on a broker that runs, and has it on the disk and not in the page cache.
 func (c *contender) makeDirty(name string, bytes int64, keys int) (*dirtyLog, error) {
 	d := &dirtyLog{c: c, t: &topic{name: name, partitions: 1}}
 	// A log is dirtier than 1 never.
-	err := d.t.create(c.server.port, "cleanup.policy", "compact", "min.cleanable.dirty.ratio", "1", "segment.bytes", itoa(dirtySegmentBytes))
+	err := d.t.create(c.server.port, "cleanup.policy", "compact", "min.cleanable.dirty.ratio", "1", "segment.bytes", itoa(dirtySegment(bytes)))
 	if err != nil {
 		return nil, err
 	}

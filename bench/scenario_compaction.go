@@ -90,7 +90,8 @@ func (s *scene) compactionCgroup(bounded bool, who role) (*memoryCgroup, int64) 
 
 // compactionSpeed compares how fast a log is compacted, and at what cost, with nothing else to do.
 func (s *scene) compactionSpeed() error {
-	bytes, keys := int64(compactBytes*s.r.scale), max(int(compactKeys*s.r.scale), 1)
+	scale := s.compactScale()
+	bytes, keys := int64(compactBytes*scale), max(int(compactKeys*scale), 1)
 	var trials []*trial
 	left := map[*trial]series{}
 	err := s.compactors(false, func(c *contender) error {
@@ -121,10 +122,17 @@ func (s *scene) compactionSpeed() error {
 	return nil
 }
 
+func (s *scene) compactScale() float64 {
+	if s.r.quick {
+		return s.r.scale / 10
+	}
+	return s.r.scale
+}
+
 func (s *scene) reportCompaction(trials []*trial, left map[*trial]series) {
 	megabytes := func(m *measurement) float64 { return float64(m.bytes) / 1e6 }
 	mine, other := of(trials, ours), of(trials, peer)
-	what := fmt.Sprintf("compaction of %s GB, %s million keys", digits(compactBytes/1e9*s.r.scale), digits(compactKeys/1e6*s.r.scale))
+	what := fmt.Sprintf("compaction of %s GB, %s million keys", digits(compactBytes/1e9*s.compactScale()), digits(compactKeys/1e6*s.compactScale()))
 	if other == nil {
 		s.alone(what+": rate", "MB/s", mine.per(megabytes, seconds), goal{})
 		s.alone(what+": server CPU", "s/GB", mine.cpuPerGB(), goal{})
@@ -198,7 +206,7 @@ func (s *scene) hotBesideCompaction(c *contender) ([]*trial, error) {
 	trials := []*trial{{c: &during, what: "hot topic during compaction", counted: counters{}}, {c: &quiet, what: "hot topic", counted: counters{}}}
 	load := openLoop{perSecond: compactPerSecond, seconds: s.r.seconds, consumers: 1, check: s.r.check}
 	// What lasts as long as a round at a rate that is more than was seen.
-	bytes := int64(max(600e6*s.r.seconds, 3*dirtySegmentBytes))
+	bytes := int64(600e6 * s.r.seconds)
 	for round := -1; round < s.r.rounds; round++ {
 		d, err := c.makeDirty("beside-"+itoa(round+1), bytes, int(bytes/1000))
 		if err != nil {

@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"io"
+)
 
 // Filter makes batches of the records of others that are kept: what compaction is made of. Offsets, the producer's sequence
 // numbers, the leader epoch and the codec stay as they are; records that are kept stay as they are in their bytes, unless the
@@ -8,22 +11,37 @@ import "encoding/binary"
 // and keeps memory for the largest batch that it has made.
 type Filter struct {
 	scratch Scratch
-	kept    []uint64 // a bit for each record
+	walk    walker
+	head    recordHead
+	shapes  [filterRun]RecordShape
+	stamps  [filterRun]int64 // timestamps of shapes
+	kept    []uint64         // a bit for each record
 	out     boundedBuffer
 	record  []byte
 }
 
+// filterRun is how many records a rule sees at a time: as many as a word has bits. More than one, so that a rule that looks
+// keys up in a large table waits for the memory of all of them at once.
+const filterRun = 64
+
+// KeyDigest stands for a record's key.
+type KeyDigest struct{ High, Low uint64 }
+
 // RecordShape is what a filter's rule sees of a record.
 type RecordShape struct {
 	Offset   int64
-	Key      []byte // nil: null. Good until the rule returns.
-	HasValue bool   // without one the record is a tombstone
+	Key      KeyDigest // of its key, if the rules say how
+	HasKey   bool      // without one it is null
+	HasValue bool      // without one the record is a tombstone
+	Keep     bool      // false when the rule gets it, and for the rule to set
 }
 
 // FilterRules say what becomes of a batch.
 type FilterRules struct {
-	// Keep is asked of each record.
-	Keep func(r *RecordShape) bool
+	// Digest makes the digest of a key, which is good until it returns. Nil: no rule asks for keys.
+	Digest func(key []byte) KeyDigest
+	// Keep sets Keep of those records that are kept. It is called with at most 64 at a time, in order.
+	Keep func(records []RecordShape)
 	// KeepEmpty leaves a header where no record is kept.
 	KeepEmpty bool
 	// DeleteHorizonMillis is from when on tombstones may go; it is written into a batch that keeps some and has no horizon yet.
@@ -60,48 +78,79 @@ type survey struct {
 	maxTimestamp int64
 }
 
-// survey asks the rule of each record, and notes the answers.
+// survey asks the rule of all records, and notes the answers.
 func (f *Filter) survey(b Batch, rules *FilterRules) (v survey, err error) {
 	v.maxTimestamp = NoTimestamp
 	f.kept = f.kept[:0]
-	err = f.each(b, func(i int, head *recordHead, _ []byte) error {
-		if i%64 == 0 {
-			f.kept = append(f.kept, 0)
+	err = f.EachRun(b, rules.Digest, func(run []RecordShape) bool {
+		rules.Keep(run)
+		word := uint64(0)
+		for i := range run {
+			if r := &run[i]; r.Keep {
+				word |= 1 << i
+				v.kept++
+				v.tombstones = v.tombstones || !r.HasValue
+				v.maxTimestamp = max(v.maxTimestamp, f.stamps[i])
+			}
 		}
-		shape := RecordShape{Offset: b.BaseOffset() + int64(head.offsetDelta), Key: head.key, HasValue: head.hasValue}
-		if !rules.Keep(&shape) {
-			return nil
-		}
-		f.kept[i/64] |= 1 << (i % 64)
-		v.kept++
-		v.tombstones = v.tombstones || !head.hasValue
-		v.maxTimestamp = max(v.maxTimestamp, b.timestampOf(head.timestampDelta))
-		return nil
+		f.kept = append(f.kept, word)
+		return true
 	})
 	return v, err
 }
 
-// each calls see with the head and the bytes (without the length) of each record.
-func (f *Filter) each(b Batch, see func(i int, head *recordHead, body []byte) error) error {
-	var w walker
+// EachRun calls see with the shapes of a batch's records, at most 64 at a time and in order, until it returns false. digest
+// is as in [FilterRules].
+func (f *Filter) EachRun(b Batch, digest func(key []byte) KeyDigest, see func(run []RecordShape) bool) error {
+	if err := f.open(b); err != nil {
+		return err
+	}
+	defer f.close(b)
+	for left := int(b.Count()); left > 0; left -= filterRun {
+		run := f.shapes[:min(left, filterRun)]
+		for i := range run {
+			if _, err := f.next(); err != nil {
+				return err
+			}
+			h := &f.head
+			run[i] = RecordShape{Offset: b.BaseOffset() + int64(h.offsetDelta), HasKey: h.key != nil, HasValue: h.hasValue}
+			if h.key != nil && digest != nil {
+				run[i].Key = digest(h.key)
+			}
+			f.stamps[i] = b.timestampOf(h.timestampDelta)
+		}
+		if !see(run) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// open begins to walk over a batch.
+func (f *Filter) open(b Batch) error {
 	if b.Count() < 0 {
 		return errRecordStructure
 	}
-	err := w.open(b, &f.scratch)
-	if b.Codec() != None {
-		defer f.scratch.release()
-	}
-	for i := 0; i < int(b.Count()) && err == nil; i++ {
-		var body []byte
-		if body, err = w.body(); err != nil {
-			return err
-		}
-		var head recordHead
-		if head, err = parseRecordHead(body); err == nil {
-			err = see(i, &head, body)
-		}
+	err := f.walk.open(b, &f.scratch)
+	if err != nil {
+		f.close(b)
 	}
 	return err
+}
+
+func (f *Filter) close(b Batch) {
+	if f.walk = (walker{}); b.Codec() != None {
+		f.scratch.release()
+	}
+}
+
+// next reads the next record's head, and returns the bytes of the record without their length.
+func (f *Filter) next() ([]byte, error) {
+	body, err := f.walk.body()
+	if err == nil {
+		err = f.head.parse(body)
+	}
+	return body, err
 }
 
 // recordHead is a record as far as to whether it has a value.
@@ -113,20 +162,30 @@ type recordHead struct {
 	hasValue       bool
 }
 
-func parseRecordHead(body []byte) (h recordHead, err error) {
-	in := NewReader(body)
-	in.Int8()
-	h.timestampDelta = in.Varlong()
-	h.afterTimestamp = len(body) - in.Len()
-	h.offsetDelta = in.Varint()
-	if h.key = in.varintBytes(); h.key == nil && in.err != nil {
-		return h, errRecordStructure
+func (h *recordHead) parse(body []byte) error {
+	if len(body) == 0 {
+		return errRecordStructure
 	}
-	h.hasValue = in.Varint() >= 0
-	if in.err != nil {
-		return h, errRecordStructure
+	delta, n := Varlong(body[1:])
+	if n <= 0 {
+		return errRecordStructure
 	}
-	return h, nil
+	h.timestampDelta, h.afterTimestamp = delta, 1+n
+	offset, at := nextVarint(body, h.afterTimestamp)
+	length, at := nextVarint(body, at)
+	if at < 0 || int(length) > len(body)-at {
+		return errRecordStructure
+	}
+	h.offsetDelta, h.key = offset, nil
+	if length >= 0 {
+		h.key = body[at : at+int(length) : at+int(length)]
+	}
+	value, at := nextVarint(body, at+max(int(length), 0))
+	if at < 0 {
+		return errRecordStructure
+	}
+	h.hasValue = value >= 0
+	return nil
 }
 
 // empty is a batch's header without its records, as Kafka's cleaner leaves it.
@@ -146,38 +205,18 @@ func (f *Filter) empty(b Batch) Batch {
 }
 
 // rebuild makes a batch of the records that are kept.
-func (f *Filter) rebuild(b Batch, v *survey, setHorizon bool, horizon int64) (Batch, error) {
+func (f *Filter) rebuild(b Batch, v *survey, setHorizon bool, horizon int64) (c Batch, err error) {
 	f.out = boundedBuffer{b: f.out.b[:0], limit: 1<<31 - 1}
 	f.out.Write(b[:HeaderBytes])
-	w, err := compressor(&f.out, b.Codec())
-	if err != nil {
-		return nil, err
-	}
-	err = f.each(b, func(i int, head *recordHead, body []byte) error {
-		if f.kept[i/64]&(1<<(i%64)) == 0 {
-			return nil
-		}
-		r := f.record[:0]
-		if setHorizon {
-			delta := b.timestampOf(head.timestampDelta) - horizon
-			rest := body[head.afterTimestamp:]
-			r = AppendVarint(r, int32(1+varlongBytes(delta)+len(rest)))
-			r = AppendVarlong(append(r, body[0]), delta)
-			r = append(r, rest...)
-		} else {
-			r = append(AppendVarint(r, int32(len(body))), body...)
-		}
-		f.record = r
-		_, err := w.Write(r)
-		return err
-	})
-	if closeErr := w.Close(); err == nil {
-		err = closeErr
+	if b.Codec() == None && !setHorizon {
+		err = f.copyRuns(b)
+	} else {
+		err = f.copyEach(b, setHorizon, horizon)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := Batch(f.out.b)
+	c = Batch(f.out.b)
 	binary.BigEndian.PutUint32(c[8:], uint32(len(c)-LogOverhead))
 	if setHorizon {
 		c[22] |= AttrDeleteHorizon
@@ -191,16 +230,71 @@ func (f *Filter) rebuild(b Batch, v *survey, setHorizon bool, horizon int64) (Ba
 	return c, nil
 }
 
-// EachKey calls see with the shape of each record of a batch until it returns false.
-func (f *Filter) EachKey(b Batch, see func(r *RecordShape) bool) error {
-	err := f.each(b, func(_ int, head *recordHead, _ []byte) error {
-		if !see(&RecordShape{Offset: b.BaseOffset() + int64(head.offsetDelta), Key: head.key, HasValue: head.hasValue}) {
-			return errEnough
+func (f *Filter) keeps(i int) bool { return f.kept[i/64]&(1<<(i%64)) != 0 }
+
+// copyRuns copies the records that are kept as they are: of an uncompressed batch neighbours together.
+func (f *Filter) copyRuns(b Batch) error {
+	if err := f.open(b); err != nil {
+		return err
+	}
+	defer f.close(b)
+	records := b[HeaderBytes:]
+	from, at := int64(0), int64(0)
+	for i := range int(b.Count()) {
+		if _, err := f.walk.body(); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err == errEnough {
-		return nil
+		end := f.walk.position()
+		if !f.keeps(i) {
+			f.out.b = append(f.out.b, records[from:at]...)
+			from = end
+		}
+		at = end
+	}
+	f.out.b = append(f.out.b, records[from:at]...)
+	return nil
+}
+
+// copyEach compresses the records that are kept, or gives them timestamps that count from the delete horizon.
+func (f *Filter) copyEach(b Batch, setHorizon bool, horizon int64) error {
+	w, err := compressor(&f.out, b.Codec())
+	if err != nil {
+		return err
+	}
+	err = f.writeEach(w, b, setHorizon, horizon)
+	if closed := w.Close(); err == nil {
+		err = closed
 	}
 	return err
+}
+
+func (f *Filter) writeEach(w io.Writer, b Batch, setHorizon bool, horizon int64) error {
+	if err := f.open(b); err != nil {
+		return err
+	}
+	defer f.close(b)
+	for i := range int(b.Count()) {
+		body, err := f.next()
+		if err != nil {
+			return err
+		}
+		if !f.keeps(i) {
+			continue
+		}
+		r := f.record[:0]
+		if setHorizon {
+			delta := b.timestampOf(f.head.timestampDelta) - horizon
+			rest := body[f.head.afterTimestamp:]
+			r = AppendVarint(r, int32(1+varlongBytes(delta)+len(rest)))
+			r = AppendVarlong(append(r, body[0]), delta)
+			r = append(r, rest...)
+		} else {
+			r = append(AppendVarint(r, int32(len(body))), body...)
+		}
+		f.record = r
+		if _, err := w.Write(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }

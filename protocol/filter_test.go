@@ -22,7 +22,12 @@ func FuzzFilter(f *testing.F) {
 		b.setCRC()
 		i := 0
 		rules := FilterRules{
-			Keep:                func(*RecordShape) bool { i++; return mask>>(i%64)&1 != 0 },
+			Keep: func(run []RecordShape) {
+				for k := range run {
+					i++
+					run[k].Keep = mask>>(i%64)&1 != 0
+				}
+			},
 			KeepEmpty:           how&1 != 0,
 			NeedsHorizon:        how&2 != 0,
 			DeleteHorizonMillis: craftedTime,
@@ -61,10 +66,14 @@ func FuzzFilter(f *testing.F) {
 			t.Fatalf("%d of %d records left can be read: %v", read, kept, it.Err())
 		}
 		keys := 0
-		if err := filter.EachKey(left, func(*RecordShape) bool { keys++; return true }); err != nil || keys != kept {
+		if err := filter.EachRun(left, nil, func(run []RecordShape) bool { keys += len(run); return true }); err != nil || keys != kept {
 			t.Fatalf("%d of %d keys left can be read: %v", keys, kept, err)
 		}
-		rules.Keep = func(*RecordShape) bool { return true }
+		rules.Keep = func(run []RecordShape) {
+			for k := range run {
+				run[k].Keep = true
+			}
+		}
 		if again, _, _, err := filter.Apply(left, &rules); err != nil || !bytes.Equal(again, left) {
 			t.Fatalf("what is left changes when it is compacted again: %v", err)
 		}

@@ -1,7 +1,9 @@
 package reactor
 
 import (
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"slipstream/ring"
 )
@@ -11,6 +13,13 @@ import (
 // delivered on the core that offloaded it.
 type Job interface {
 	Work(k ring.Kernel) Message
+}
+
+// BackgroundJob is a job that nobody waits for, and that there is always more of: compaction. It runs when nothing else
+// wants the processor.
+type BackgroundJob interface {
+	Job
+	Background()
 }
 
 // Helpers runs jobs. Submit returns false when it has no room; the core tries
@@ -49,7 +58,14 @@ type Pool struct {
 	closed bool
 	jobs   chan submitted
 	done   sync.WaitGroup
+
+	background chan submitted
+	unfinished atomic.Int32 // background jobs that were taken
+	threads    atomic.Int32 // that run background jobs
 }
+
+// maxBackground is how many background jobs may wait: at most one of each of a broker's cleaners does.
+const maxBackground = 64
 
 type submitted struct {
 	core *Core
@@ -59,7 +75,7 @@ type submitted struct {
 // NewHelpers starts n goroutines that run jobs, with room for 64 waiting jobs
 // each.
 func NewHelpers(n int) *Pool {
-	p := &Pool{jobs: make(chan submitted, 64*n)}
+	p := &Pool{jobs: make(chan submitted, 64*n), background: make(chan submitted, maxBackground)}
 	p.done.Add(n)
 	for range n {
 		go p.run()
@@ -74,12 +90,42 @@ func (p *Pool) run() {
 	}
 }
 
+// runBackground runs background jobs, on a thread of its own that gives way to every other.
+func (p *Pool) runBackground() {
+	defer p.done.Done()
+	runtime.LockOSThread() // never undone: the thread ends with the goroutine, its priority cannot be raised again
+	ring.LowerThread()
+	for s := range p.background {
+		m := s.job.Work(s.core.Kernel)
+		p.unfinished.Add(-1)
+		s.core.CompleteJob(m)
+	}
+}
+
+// submitBackground takes a background job, and starts a thread for it if all are busy and there may be more: as many as
+// processors. p.mu is held.
+func (p *Pool) submitBackground(s submitted) bool {
+	select {
+	case p.background <- s:
+	default:
+		return false
+	}
+	if n := p.threads.Load(); p.unfinished.Add(1) > n && int(n) < runtime.NumCPU() && p.threads.CompareAndSwap(n, n+1) {
+		p.done.Add(1)
+		go p.runBackground()
+	}
+	return true
+}
+
 // Submit implements Helpers.
 func (p *Pool) Submit(c *Core, j Job) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.closed {
 		return false
+	}
+	if _, background := j.(BackgroundJob); background {
+		return p.submitBackground(submitted{c, j})
 	}
 	select {
 	case p.jobs <- submitted{c, j}:
@@ -90,7 +136,7 @@ func (p *Pool) Submit(c *Core, j Job) bool {
 }
 
 // Waiting is the number of jobs that no helper has begun. Any goroutine may ask.
-func (p *Pool) Waiting() int { return len(p.jobs) }
+func (p *Pool) Waiting() int { return len(p.jobs) + len(p.background) }
 
 // Close waits for the jobs that were taken and stops the goroutines. The cores
 // must have stopped.
@@ -99,5 +145,6 @@ func (p *Pool) Close() {
 	p.closed = true
 	p.mu.Unlock()
 	close(p.jobs)
+	close(p.background)
 	p.done.Wait()
 }

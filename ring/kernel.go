@@ -151,6 +151,11 @@ type Files interface {
 	Advise(fd int, off, n int64, advice int) error
 	// Sync is fdatasync(2).
 	Sync(fd int) error
+	// WriteBack has n bytes at off written to the disk, if they are dirty (sync_file_range(2)). Without wait it begins
+	// that; with wait it also waits for the end of it, and then reports, and takes, an error of the file that nobody has
+	// been told: who waits must treat an error as one of Sync. Nothing of it makes a file durable: its size and where
+	// it lies on the disk may not be there after a power cut. An error of ENOSYS or ESPIPE means that nothing was done.
+	WriteBack(fd int, off, n int64, wait bool) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(path string) error
 	Stat(path string) (FileInfo, error)

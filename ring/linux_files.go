@@ -101,6 +101,15 @@ func (Linux) Allocate(fd int, off, n int64) error {
 // lost page once, and a second try would find nothing wrong.
 func (Linux) Sync(fd int) error { return fdError("sync", fd, "", unix.Fdatasync(fd)) }
 
+// WriteBack is sync_file_range(2).
+func (Linux) WriteBack(fd int, off, n int64, wait bool) error {
+	flags := unix.SYNC_FILE_RANGE_WRITE
+	if wait {
+		flags |= unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	}
+	return fdError("write back", fd, "", unix.SyncFileRange(fd, off, n, flags))
+}
+
 // SyncDir opens a directory and calls fsync(2).
 func (k Linux) SyncDir(path string) error {
 	fd, err := k.Open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)

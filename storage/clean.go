@@ -307,3 +307,6 @@ func (s *StoreStats) count(r *CleanResult) {
 	s.CleanerReadRecords += uint64(r.ReadRecords)
 	s.CleanerKeptRecords += uint64(r.KeptRecords)
 }
+
+// Background implements reactor.BackgroundJob.
+func (j *cleaning) Background() {}

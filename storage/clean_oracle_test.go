@@ -83,7 +83,7 @@ func TestKafkaCleansTheSame(t *testing.T) {
 func describeBatches(t *testing.T, dir string, below int64) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	var f protocol.Filter
+	var scratch protocol.Scratch
 	for _, name := range names(listDir(t, dir)) {
 		base, suffix, ok := parseFileName(name)
 		if !ok || base >= below {
@@ -108,10 +108,14 @@ func describeBatches(t *testing.T, dir string, below int64) map[string]string {
 			}
 			text := fmt.Sprintf("to %d, attributes %#x, producer %d/%d/%d, max %d:", b.LastOffset(), b.Attributes(), b.ProducerID(), b.ProducerEpoch(),
 				b.BaseSequence(), b.MaxTimestamp())
-			err := f.EachKey(b, func(r *protocol.RecordShape) bool {
-				text += fmt.Sprintf(" %d=%q,%v", r.Offset, r.Key, r.HasValue)
-				return true
-			})
+			var it protocol.Records
+			var r protocol.Record
+			it.Open(b, &scratch)
+			for it.Next(&r) {
+				text += fmt.Sprintf(" %d=%q,%v", r.Offset, r.Key, r.Value != nil)
+			}
+			it.Close()
+			err := it.Err()
 			if err != nil {
 				t.Fatal(err)
 			}

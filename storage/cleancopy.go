@@ -21,7 +21,6 @@ func (j *cleaning) copyOn(k kernel) error {
 			}
 		}
 		for j.moved < j.piece && !j.reading.done() {
-			warm := !j.reading.wasAbsent(j.reading.at)
 			b, err := j.reading.next()
 			if err != nil {
 				return err
@@ -29,7 +28,7 @@ func (j *cleaning) copyOn(k kernel) error {
 			j.moved += int64(len(b))
 			j.result.ReadBytes += int64(len(b))
 			last := j.reading.done() && j.lastOfGroup(g)
-			if err := j.copyBatch(k, b, last, warm); err != nil {
+			if err := j.copyBatch(k, b, last, j.reading.warm); err != nil {
 				return err
 			}
 		}
@@ -82,22 +81,14 @@ func (j *cleaning) copyBatch(k kernel, b protocol.Batch, last, warm bool) error 
 	}
 	horizonReached := b.HasDeleteHorizon() && b.BaseTimestamp() <= j.now
 	switch {
-	case b.IsControl():
-		gone := discard && horizonReached
-		rules.Keep = func(*protocol.RecordShape) bool { return !gone }
+	case b.IsControl() && !(discard && horizonReached):
+		rules.Keep = keepAll
 	case discard:
-		rules.Keep = func(*protocol.RecordShape) bool { return false }
+		rules.Keep = keepNone
 	default:
 		m := &j.cleaner.offsets
-		rules.Keep = func(r *protocol.RecordShape) bool {
-			switch {
-			case r.Offset > m.latest:
-				return true
-			case r.Key == nil:
-				return false
-			}
-			return r.Offset >= m.last(hashOf(r.Key)) && (r.HasValue || !horizonReached)
-		}
+		rules.Digest = m.digestOf
+		rules.Keep = func(run []protocol.RecordShape) { m.keep(run, horizonReached) }
 	}
 	if id := b.ProducerID(); id >= 0 {
 		if l, known := j.last[id]; known && l.keeps(b) {
@@ -118,6 +109,29 @@ func (j *cleaning) copyBatch(k kernel, b protocol.Batch, last, warm bool) error 
 	return j.writing.add(k, left, warm)
 }
 
+func keepNone([]protocol.RecordShape) {}
+
+func keepAll(run []protocol.RecordShape) {
+	for i := range run {
+		run[i].Keep = true
+	}
+}
+
+// keep is Kafka's rule for the records of a batch: the last of each key stays, a tombstone until its horizon is reached, what lies
+// behind the map stays, too.
+func (m *offsetMap) keep(run []protocol.RecordShape, horizonReached bool) {
+	m.near(run)
+	for i := range run {
+		r := &run[i]
+		switch {
+		case r.Offset > m.latest:
+			r.Keep = true
+		case r.HasKey:
+			r.Keep = r.Offset >= m.last(r.Key) && (r.HasValue || !horizonReached)
+		}
+	}
+}
+
 // cleanWriter writes a .cleaned segment.
 type cleanWriter struct {
 	k        kernel
@@ -128,8 +142,10 @@ type cleanWriter struct {
 	interval int32
 	out      []byte // not written yet
 	size     int64  // with out
-	synced   int64  // durable, and dropped from the page cache where warm is not set
-	warm     bool   // some of what is written is of pages that were in the page cache
+	begun    int64  // on its way to the disk
+	settled  int64  // on the disk, and dropped from the page cache unless it lies before warm
+	warm     int64  // what is before came, at least in part, from pages that were in the page cache
+	noRange  bool   // the file system does not write ranges of a file back
 	builder  indexBuilder
 	first    int64 // timestamp
 	aborted  []abortedTxn
@@ -137,8 +153,9 @@ type cleanWriter struct {
 }
 
 const (
-	cleanWriteBytes = 1 << 20
-	cleanSyncBytes  = 16 << 20 // dirty pages that a cleaning leaves at most
+	cleanWriteBytes  = 1 << 20
+	cleanBehindBytes = 4 << 20  // on their way to the disk while the next are made, at most: what a commit of the journal may have to wait for
+	cleanSyncBytes   = 16 << 20 // dirty pages that a cleaning leaves at most where it cannot write them behind
 )
 
 func (w *cleanWriter) begin(k kernel, dir string, base int64, interval int32, out []byte) error {
@@ -163,15 +180,16 @@ func (w *cleanWriter) add(k kernel, b protocol.Batch, warm bool) error {
 	w.builder.add(w.size, len(b), int32(b.LastOffset()-w.base), b.MaxTimestamp(), w.interval)
 	w.out = append(w.out, b...)
 	w.size += int64(len(b))
-	w.warm = w.warm || warm
+	if warm {
+		w.warm = w.size
+	}
 	if len(w.out) < cleanWriteBytes {
 		return nil
 	}
 	return w.flush(k)
 }
 
-// flush writes what is gathered. Now and then it is made durable, so that dirty pages do not pile up, and taken out of the page cache, where
-// nobody has been reading what it comes from.
+// flush writes what is gathered, and has it on its way to the disk.
 func (w *cleanWriter) flush(k kernel) error {
 	if len(w.out) > 0 {
 		if _, err := k.WriteAt(w.fd, w.out, w.size-int64(len(w.out))); err != nil {
@@ -179,7 +197,30 @@ func (w *cleanWriter) flush(k kernel) error {
 		}
 		w.out = w.out[:0]
 	}
-	if w.size-w.synced < cleanSyncBytes {
+	if w.noRange {
+		return w.syncNowAndThen(k)
+	}
+	upTo := w.size &^ (writebackAlign - 1) // the next write is to the page that this one ended in
+	if upTo <= w.begun {
+		return nil
+	}
+	err := k.WriteBack(w.fd, w.begun, upTo-w.begun, false)
+	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.ESPIPE) {
+		w.noRange = true
+		return w.syncNowAndThen(k)
+	}
+	w.begun = upTo
+	if behind := upTo - cleanBehindBytes; err == nil && behind > w.settled {
+		if err = k.WriteBack(w.fd, w.settled, behind-w.settled, true); err == nil {
+			w.drop(k, behind)
+		}
+	}
+	return err
+}
+
+// syncNowAndThen is for file systems that do not write ranges of a file back.
+func (w *cleanWriter) syncNowAndThen(k kernel) error {
+	if w.size-w.settled < cleanSyncBytes {
 		return nil
 	}
 	return w.sync(k)
@@ -189,11 +230,16 @@ func (w *cleanWriter) sync(k kernel) error {
 	if err := k.Sync(w.fd); err != nil {
 		return err
 	}
-	if !w.warm {
-		_ = k.Advise(w.fd, w.synced, w.size-w.synced, unix.FADV_DONTNEED) // advice
-	}
-	w.synced, w.warm = w.size, false
+	w.drop(k, w.size)
 	return nil
+}
+
+// drop takes what is on the disk up to a place out of the page cache, where nobody has been reading what it comes from.
+func (w *cleanWriter) drop(k kernel, upTo int64) {
+	if from := max(w.settled, w.warm); from < upTo {
+		_ = k.Advise(w.fd, from, upTo-from, unix.FADV_DONTNEED) // advice
+	}
+	w.settled = upTo
 }
 
 // commit makes the segment durable and gives its files the names with which a start takes them for what counts: the log's comes

@@ -7,48 +7,88 @@ import (
 )
 
 // quietReader reads a segment from its beginning to its end and leaves the page cache as it was: what it brought in, and only that, is
-// dropped behind it. What was there before it began is somebody's, and stays.
+// dropped behind it. What was there before it came near is somebody's, and stays.
 type quietReader struct {
+	k       kernel
 	log     *logReader
-	absent  []span // of the file, rising: not in the page cache when reading began
+	absent  []span // of the file, rising: not in the page cache when they were noted
+	noted   int64  // as far as it is known what is absent
+	asked   int64  // as far as the kernel was asked to read ahead
 	dropped int64  // as far as absent pages were dropped
 	at      int64  // the next batch
+	warm    bool   // the last batch was in the page cache
+	buffer  []byte // of the file read last
 }
 
 // span is a range of a file.
 type span struct{ from, to int64 }
 
-// maxAbsent is how many ranges are told apart; beyond them everything is taken for somebody's.
-const maxAbsent = 4096
-
-// dropStep is how much is read before it is dropped.
-const dropStep = 1 << 20
+const (
+	// quietRead is how much is read at a time, and dropped.
+	quietRead = 1 << 20
+	// quietAhead is how much the kernel is asked to read ahead, so that nobody waits for the disk.
+	quietAhead = 2 << 20
+	// quietNote is how far ahead it is noted what is absent: the kernel reads ahead on its own too, up to read_ahead_kb, and
+	// what it brings in is not somebody's.
+	quietNote = 16 << 20
+	// quietNoteStep is how much is noted at a time. It bounds what a cache full of holes costs: a hole is found by halving.
+	quietNoteStep = 1 << 20
+	// maxAbsent is how many ranges are told apart; beyond them everything is taken for somebody's.
+	maxAbsent = 4096
+)
 
 func (q *quietReader) open(k kernel, path string, size int64) error {
 	log, err := openLog(k, path, size)
 	if err != nil {
 		return err
 	}
-	*q = quietReader{log: log, absent: absentIn(k, log.fd, log.size, q.absent[:0])}
+	if log.atATime = quietRead; q.buffer != nil {
+		log.buf = q.buffer[:0]
+	}
+	*q = quietReader{k: k, log: log, absent: q.absent[:0], buffer: q.buffer}
 	return nil
 }
 
-// absentIn finds what of a file is not in the page cache.
-func absentIn(k kernel, fd int, size int64, all []span) []span {
-	for off := int64(0); off < size && len(all) < maxAbsent; {
-		n := int(min(size-off, 1<<30))
-		if there := int64(k.Resident(fd, off, n)); there > 0 {
+// note notes what is not in the page cache of the next of the file.
+func (q *quietReader) note() {
+	for q.noted < min(q.at+quietNote, q.log.size) {
+		end := min(q.noted+quietNoteStep, q.log.size)
+		for off := q.noted; off < end && len(q.absent) < maxAbsent; {
+			n := int(end - off)
+			gone := int64(q.k.Absent(q.log.fd, off, n))
+			if gone > 0 {
+				q.lacks(span{off, off + gone})
+				off += gone
+				continue
+			}
+			there := int64(q.k.Resident(q.log.fd, off, n))
+			if there <= 0 {
+				break // the kernel does not say
+			}
 			off += there
-			continue
 		}
-		gone := int64(k.Absent(fd, off, n))
-		if gone <= 0 {
-			return all // the kernel does not say
-		}
-		all = append(all, span{off, off + gone})
-		off += gone
+		q.noted = end
 	}
-	return all
+}
+
+// lacks adds a range to those that are absent.
+func (q *quietReader) lacks(s span) {
+	if n := len(q.absent); n > 0 && q.absent[n-1].to == s.from {
+		q.absent[n-1].to = s.to
+		return
+	}
+	q.absent = append(q.absent, s)
+}
+
+// ahead asks the kernel to have what comes next ready.
+func (q *quietReader) ahead() {
+	from := max(q.asked, q.at)
+	if upTo := min(q.at+2*quietAhead, q.log.size); upTo-from >= min(quietAhead, q.log.size-from) && upTo > from {
+		if len(q.absent) > 0 { // else all of it is there
+			_ = q.k.Advise(q.log.fd, from, upTo-from, unix.FADV_WILLNEED) // advice
+		}
+		q.asked = upTo
+	}
 }
 
 // done says whether all has been read.
@@ -56,20 +96,30 @@ func (q *quietReader) done() bool { return q.at >= q.log.size }
 
 // next reads the next batch, checked. It is good until the next call.
 func (q *quietReader) next() (protocol.Batch, error) {
+	if q.at >= q.noted-quietNote+quietNoteStep {
+		q.note()
+		q.ahead()
+	}
 	b, err := q.log.batch(q.at)
 	if err != nil {
 		return nil, err
 	}
+	q.warm = !q.wasAbsent(q.at)
 	q.at += int64(len(b))
-	if q.at-q.dropped >= dropStep {
+	if q.at-q.dropped >= quietRead {
 		q.drop(q.at &^ (pageBytes - 1))
 	}
 	return b, nil
 }
 
-// wasAbsent says whether the page at an offset was not in the page cache.
-func (q *quietReader) wasAbsent(off int64) bool {
-	return len(q.absent) > 0 && off >= q.absent[0].from
+// wasAbsent says whether the page at a place behind what was dropped was not in the page cache.
+func (q *quietReader) wasAbsent(at int64) bool {
+	for _, a := range q.absent {
+		if at < a.to {
+			return at >= a.from
+		}
+	}
+	return false
 }
 
 // drop gives up what was read up to an offset and was not there before.
@@ -77,7 +127,7 @@ func (q *quietReader) drop(upTo int64) {
 	for len(q.absent) > 0 && q.absent[0].from < upTo {
 		a := &q.absent[0]
 		to := min(a.to, upTo)
-		_ = q.log.k.Advise(q.log.fd, a.from, to-a.from, unix.FADV_DONTNEED) // advice
+		_ = q.k.Advise(q.log.fd, a.from, to-a.from, unix.FADV_DONTNEED) // advice
 		if a.from = to; a.from < a.to {
 			break
 		}
@@ -91,6 +141,7 @@ func (q *quietReader) close() {
 		return
 	}
 	q.drop(q.log.size)
+	q.buffer = q.log.buf
 	q.log.close()
 	q.log = nil
 }
@@ -138,7 +189,9 @@ func (j *cleaning) buildMap(k kernel) error {
 	m := &j.cleaner.offsets
 	if !j.prepared {
 		j.prepared = true
-		m.reset(j.to-j.from, j.options.MapBytes)
+		if err := m.reset(k, j.to-j.from, j.options.MapBytes); err != nil {
+			return err
+		}
 		aborted, err := j.abortedWithin(k, j.from, j.to)
 		if err != nil {
 			return err
@@ -202,9 +255,13 @@ func (j *cleaning) mapBatch(b protocol.Batch) (full bool, err error) {
 	case j.txns.batch(b): // aborted
 	case b.LastOffset() < j.from:
 	default:
-		err = j.cleaner.filter.EachKey(b, func(r *protocol.RecordShape) bool {
-			if r.Key != nil && r.Offset >= j.from {
-				full = !m.put(hashOf(r.Key), r.Offset)
+		err = j.cleaner.filter.EachRun(b, m.digestOf, func(run []protocol.RecordShape) bool {
+			m.near(run)
+			for i := range run {
+				if r := &run[i]; r.HasKey && r.Offset >= j.from && !m.put(r.Key, r.Offset) {
+					full = true
+					break
+				}
 			}
 			return !full
 		})

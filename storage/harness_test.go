@@ -81,6 +81,13 @@ func (f *faults) Sync(fd int) error {
 	return f.Kernel.Sync(fd)
 }
 
+func (f *faults) WriteBack(fd int, off, n int64, wait bool) error {
+	if err := f.fail("write back", f.pathOf(fd)); err != nil {
+		return err
+	}
+	return f.Kernel.WriteBack(fd, off, n, wait)
+}
+
 func (f *faults) SyncDir(path string) error {
 	if err := f.fail("syncdir", path); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type logReader struct {
 	size int64 // of the file, or as much of it as is to be read
 	at   int64 // what buf begins with
 	buf  []byte
+
+	atATime int // how much is read at a time; 0: logReaderBytes
 }
 
 const logReaderBytes = 256 << 10
@@ -27,7 +30,7 @@ func (r *logReader) view(pos int64, n int) ([]byte, error) {
 	if pos >= r.at && pos+int64(n) <= r.at+int64(len(r.buf)) {
 		return r.buf[pos-r.at:][:n], nil
 	}
-	want := int(min(max(int64(n), logReaderBytes), r.size-pos))
+	want := int(min(max(int64(n), int64(cmp.Or(r.atATime, logReaderBytes))), r.size-pos))
 	if want < n {
 		return nil, io.ErrUnexpectedEOF
 	}

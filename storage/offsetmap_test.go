@@ -1,22 +1,30 @@
 package storage
 
-import "testing"
+import (
+	"testing"
+
+	"slipstream/ring"
+)
 
 // FuzzOffsetMap holds the map of a cleaning against a plain one: it forgets no key that it has taken, makes none up, and
 // refuses new ones when it is full, not sooner, and not those that it has.
 func FuzzOffsetMap(f *testing.F) {
 	f.Add([]byte("abcabcabd"), uint8(3))
 	f.Add(make([]byte, 300), uint8(200))
+	k := ring.NewLinux()
 	f.Fuzz(func(t *testing.T, keys []byte, room uint8) {
 		var m offsetMap
-		for round := range 2 { // the second in the memory of the first
-			m.reset(int64(room), int64(room)*offsetEntryBytes)
+		defer m.release()
+		for round := range 2 {
+			if err := m.reset(k, int64(room), int64(room)*offsetEntryBytes); err != nil {
+				t.Fatal(err)
+			}
 			plain := map[string]int64{}
 			for at := 0; at+2 <= len(keys); at++ {
 				key := keys[at : at+2]
 				offset := int64(at) << (round * 32)
 				_, known := plain[string(key)]
-				switch taken := m.put(hashOf(key), offset); {
+				switch taken := m.put(m.digestOf(key), offset); {
 				case taken:
 					plain[string(key)] = offset
 				case known || len(plain) < m.full:
@@ -31,7 +39,7 @@ func FuzzOffsetMap(f *testing.F) {
 				if !known {
 					want = -1
 				}
-				if got := m.last(hashOf(keys[at : at+2])); got != want {
+				if got := m.last(m.digestOf(keys[at : at+2])); got != want {
 					t.Fatalf("%x is at %d, want %d", keys[at:at+2], got, want)
 				}
 			}

@@ -91,7 +91,7 @@ func serve(f serveFlags) error {
 	// Cores are threads that sit in the kernel: without a P of its own for each a
 	// core that comes back waits for the scheduler.
 	threads := int(cfg.Int("slipstream.helpers"))
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+threads+1))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), settings.Cores+threads+2))
 	cache, err := observePageCache(cfg.Get("slipstream.ebpf"), &settings, log)
 	if err != nil {
 		return err

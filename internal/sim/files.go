@@ -225,6 +225,15 @@ func (k *kernel) Sync(fd int) error {
 	return err
 }
 
+// WriteBack is sync_file_range(2).
+func (k *kernel) WriteBack(fd int, off, n int64, wait bool) error {
+	_, err := k.onFile("write back", fd, func(f *file, ino *inode) (int64, syscall.Errno) {
+		ino.writeBack(off, n)
+		return 0, 0
+	})
+	return err
+}
+
 // SyncDir makes the names in a directory durable.
 func (k *kernel) SyncDir(path string) error {
 	return k.onPath("syncdir", path, func() syscall.Errno {
