@@ -8,6 +8,8 @@ import (
 	"slipstream/protocol"
 	"slipstream/reactor"
 	"slipstream/ring"
+
+	"golang.org/x/sys/unix"
 )
 
 // Syncing: fsync in the ring, one at a time per partition, each covering all that was written before it.
@@ -159,9 +161,45 @@ func (p *Partition) syncFailed(err error) {
 	if p.state == idle {
 		p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 	}
+	p.dropCache()
 	p.suspect(err)
 	p.quieted()
 }
+
+// dropCache takes what may not be on the disk out of the page cache, where it is: clean pages whose writing has failed.
+// A start without a reboot would read them there, and find a log that is whole.
+func (p *Partition) dropCache() {
+	if p.state == gone {
+		return
+	}
+	j := &dropCacheJob{}
+	i, _ := p.firstUnsettled()
+	for _, s := range p.segments[i:] {
+		j.paths = append(j.paths, p.path(s.base, logSuffix))
+	}
+	p.store.jobs++
+	j.store = p.store
+	p.store.core.Offload(j)
+}
+
+type dropCacheJob struct {
+	store *Store
+	paths []string
+}
+
+// Work implements reactor.Job. It is advice: a file that is not there, or cannot be opened, is left alone.
+func (j *dropCacheJob) Work(k kernel) reactor.Message {
+	for _, path := range j.paths {
+		if fd, err := k.Open(path, readOnly, 0); err == nil {
+			_ = k.Advise(fd, 0, 0, unix.FADV_DONTNEED)
+			closeQuietly(k, fd)
+		}
+	}
+	return j
+}
+
+// Deliver implements reactor.Message.
+func (j *dropCacheJob) Deliver(*reactor.Core) { j.store.jobEnded() }
 
 // refuseUnsynced answers those who wait for an fsync that will not come.
 func (p *Partition) refuseUnsynced() {

@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"slipstream/protocol"
+
+	"golang.org/x/sys/unix"
 )
 
 // header is a batch without its records.
@@ -112,6 +114,19 @@ func (op *opening) eachHeader(base, position int64, f func(r *logReader, positio
 	return nil
 }
 
+// distrustCache has a log read from the disk, where the topic's appends wait for an fsync. After an fsync that failed the page cache has what
+// the disk does not: the pages are clean, the next fsync succeeds, and what a recovery took in from the cache would be gone after a power cut,
+// though consumers had read it. An error that nobody has been told yet is told by this fsync.
+func (op *opening) distrustCache(r *logReader) error {
+	if op.p.config.FlushMessages == neverFlush {
+		return nil
+	}
+	if err := op.k.Sync(r.fd); err != nil {
+		return err
+	}
+	return op.k.Advise(r.fd, 0, 0, unix.FADV_DONTNEED)
+}
+
 // validate reads a segment whole, cuts it behind its last good batch, and writes its indexes anew.
 // end is where the next segment begins, or -1.
 func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
@@ -120,6 +135,9 @@ func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
 		return false, err
 	}
 	defer r.close()
+	if err := op.distrustCache(r); err != nil {
+		return false, err
+	}
 	if err := op.forgetAborted(s); err != nil {
 		return false, err
 	}
