@@ -254,7 +254,8 @@ func (r *run) faultyStory(rounds int) error {
 		}
 	}
 	// What has failed is out of service until the next start.
-	cut := r.rand.IntN(2) == 0
+	// An error of writeback that nobody has asked about outlives the program, not the boot.
+	cut := r.rand.IntN(2) == 0 || r.faults.fired[string(sim.FaultSyncError)] > 0
 	err := r.ended(fmt.Sprint("the last end, power cut ", cut), cut, func() error {
 		if cut {
 			r.node.world.PowerCut(sim.CutDrawn)
