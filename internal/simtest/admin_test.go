@@ -30,6 +30,7 @@ type admin struct {
 	asking bool
 	wanted []*topic // to be created, in order
 	known  []*topic // acknowledged
+	cuts   *topic   // whose records it deletes now and then; may be nil
 }
 
 func (a *admin) step() error {
@@ -52,12 +53,48 @@ func (a *admin) step() error {
 		return nil
 	}
 	a.asking = true
-	if len(a.wanted) > 0 {
+	switch {
+	case len(a.wanted) > 0:
 		a.create(a.wanted[0])
-	} else {
+	case a.cuts != nil && !a.run.quiet && a.run.rand.IntN(3) == 0:
+		a.deleteRecords(a.cuts.parts[0])
+	default:
 		a.look()
 	}
 	return nil
+}
+
+// deleteRecords moves the beginning of a log, or asks for one that it has long passed.
+func (a *admin) deleteRecords(h *history) {
+	to := a.run.rand.Int64N(h.high + 1)
+	h.deleted = max(h.deleted, to)
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	t := kmsg.NewDeleteRecordsRequestTopic()
+	t.Topic = a.cuts.name
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Offset = to
+	t.Partitions = append(t.Partitions, p)
+	req.Topics, req.TimeoutMillis = append(req.Topics, t), 30_000
+	floor, life := h.start, a.run.life
+	a.conn.send(req, 2, func(resp kmsg.Response) {
+		a.asking = false
+		a.wait = a.run.now() + 1e6
+		switch p := &resp.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions[0]; p.ErrorCode {
+		case codeNone:
+			if p.LowWatermark < to {
+				a.run.fail(fmt.Errorf("%s: records below %d were deleted, and the low watermark is %d", h.name, to, p.LowWatermark))
+			}
+			if life != a.run.life {
+				return
+			}
+			if err := h.begins(p.LowWatermark, floor); err != nil {
+				a.run.fail(err)
+			}
+		case codeStorageError, codeNotLeader, codeUnknownTopic:
+		default:
+			a.run.fail(fmt.Errorf("DeleteRecords of %s below %d: error %d", h.name, to, p.ErrorCode))
+		}
+	})
 }
 
 func (a *admin) create(t *topic) {

@@ -3,7 +3,14 @@ package simtest
 import (
 	"fmt"
 
+	"slipstream/protocol"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	codeSessionUnknown = 70
+	codeSessionEpoch   = 71
 )
 
 // consumer follows every partition with long polls and checks what it reads.
@@ -16,6 +23,11 @@ type consumer struct {
 	parts   []*consuming
 
 	toTheEnd bool // read from the start to the end once, keeping everything
+
+	sessions bool // it uses fetch sessions
+	session  int32
+	epoch    int32
+	named    map[*consuming]int64 // what the session knows of: the offset
 }
 
 type consuming struct {
@@ -27,10 +39,11 @@ type consuming struct {
 	offsets   []int64  // theirs
 	end       int64    // the high watermark told last; -1: none yet
 	floor     int64    // what it had reached when it was asked for
-	start     int64    // below which nothing was any more when it was asked for
+	start     int64    // and where the log began then
 	asked     int64
 	refused   int
-	life      int // of the broker that it was asked in
+	life      int   // run.life then
+	bytes     int64 // of the batches from first on, for toTheEnd
 }
 
 func (r *run) newConsumer() *consumer {
@@ -39,10 +52,14 @@ func (r *run) newConsumer() *consumer {
 		c.version = int16(13 + r.rand.IntN(5))
 	}
 	for _, t := range r.topics {
+		if r.keyed != nil && t == r.keyed.topic {
+			continue // offsets are missing there
+		}
 		for i := range t.parts {
 			c.parts = append(c.parts, &consuming{topic: t, partition: int32(i), end: -1})
 		}
 	}
+	c.sessions = c.version >= 7 && r.rand.IntN(2) == 0
 	return c
 }
 
@@ -53,6 +70,7 @@ func (c *consumer) step() error {
 			return nil
 		}
 		c.conn, c.asking = dial(c.run.node.world), false
+		c.session, c.epoch = 0, 0
 	}
 	if err := c.conn.receive(); err != nil {
 		return fmt.Errorf("consumer: %w", err)
@@ -74,10 +92,22 @@ func (c *consumer) fetch() {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, int32(c.run.rand.IntN(30)), 1, int32(1+c.run.rand.IntN(200_000))
 	req.SessionID, req.SessionEpoch = 0, -1
+	if c.sessions {
+		req.SessionID, req.SessionEpoch = c.session, c.epoch
+		if c.epoch == 0 {
+			c.named = map[*consuming]int64{}
+		}
+	}
 	at := map[*topic]int{}
 	for _, part := range c.parts {
+		if next, named := c.named[part]; c.sessions && named && next == part.next {
+			continue // the session has it
+		}
+		if c.sessions {
+			c.named[part] = part.next
+		}
 		h := part.topic.parts[part.partition]
-		part.floor, part.start, part.asked, part.life = h.high, h.start, part.next, c.run.node.starts
+		part.floor, part.start, part.asked, part.life = h.high, h.start, part.next, c.run.life
 		i, ok := at[part.topic]
 		if !ok {
 			t := kmsg.NewFetchRequestTopic()
@@ -99,6 +129,16 @@ func (c *consumer) fetch() {
 }
 
 func (c *consumer) fetched(resp *kmsg.FetchResponse) error {
+	if c.sessions && (resp.ErrorCode == codeSessionUnknown || resp.ErrorCode == codeSessionEpoch) {
+		c.session, c.epoch = 0, 0 // begin another
+		return nil
+	}
+	if c.sessions && resp.ErrorCode == codeNone {
+		c.session = resp.SessionID
+		if c.epoch++; c.session == 0 {
+			c.epoch = 0 // there is no room for a session
+		}
+	}
 	if resp.ErrorCode != codeNone {
 		return fmt.Errorf("fetch: error %d", resp.ErrorCode)
 	}
@@ -135,7 +175,7 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 		c.wait = c.run.node.world.Now() + 1e6
 		return nil
 	case codeOffsetOutOfRange:
-		if (h.durable || !c.run.lost) && !part.topic.trimmed && !h.doubtful() {
+		if (h.durable || !c.run.lost) && !part.topic.trimmed && !h.mayShrink() && !h.doubtful() {
 			return fmt.Errorf("%s: offset %d is out of range", h.name, part.next)
 		}
 		c.rewind(part)
@@ -149,12 +189,16 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 	if part.end = p.HighWatermark; part.next != part.asked {
 		return nil // it has gone to the log's start meanwhile
 	}
-	if c.version >= 5 && part.life == c.run.node.starts {
+	if c.version >= 5 && part.life == c.run.life {
 		if err := h.begins(p.LogStartOffset, part.start); err != nil {
 			return err
 		}
 	}
-	next, err := eachRecord(p.RecordBatches, func(offset int64, id string) error {
+	if c.toTheEnd {
+		part.bytes += wholeBytes(p.RecordBatches)
+	}
+	next, err := eachRecord(p.RecordBatches, func(r *protocol.Record) error {
+		offset, id := r.Offset, idOf(r)
 		if offset < part.next { // a batch is given whole
 			return nil
 		}
@@ -169,6 +213,7 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 		}
 		c.run.read++
 		part.next = offset + 1
+		h.times[offset] = r.Timestamp
 		return h.saw(offset, id)
 	})
 	switch {
@@ -183,6 +228,18 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 		err = fmt.Errorf("%s: the batches end at %d, their records at %d", h.name, next, part.next)
 	}
 	return err
+}
+
+// wholeBytes is how many bytes the whole batches of a fetch have.
+func wholeBytes(b []byte) (n int64) {
+	for ; len(b) >= protocol.LogOverhead; b = b[protocol.LogOverhead+int(protocol.Batch(b).Length()):] {
+		size := protocol.LogOverhead + int(protocol.Batch(b).Length())
+		if size > len(b) {
+			break
+		}
+		n += int64(size)
+	}
+	return n
 }
 
 // rewind goes to the log's start: 0, or behind a first segment that a power cut took
@@ -200,7 +257,7 @@ func (c *consumer) rewind(part *consuming) {
 		r := resp.(*kmsg.ListOffsetsResponse)
 		if len(r.Topics) == 1 && len(r.Topics[0].Partitions) == 1 && r.Topics[0].Partitions[0].ErrorCode == codeNone {
 			part.next = r.Topics[0].Partitions[0].Offset
-			part.first, part.ids, part.offsets = part.next, nil, nil
+			part.first, part.ids, part.offsets, part.bytes = part.next, nil, nil, 0
 		}
 	})
 }

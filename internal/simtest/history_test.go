@@ -20,15 +20,23 @@ type history struct {
 	deleted int64 // records below it may have been deleted on demand
 	start   int64 // and below this one they were
 
+	retainsBytes int64            // retention.bytes; 0: everything stays
+	retainsNanos int64            // retention.ms, likewise
+	sent         map[string]int64 // when a record was sent last before it was acknowledged
+	times        map[int64]int64  // the timestamps of records that were read, ms
+
 	sick   bool // a fault may have taken what was not synced: until the restart nothing is known
 	rotten bool // the medium, or a read of it, gave wrong bytes: what is there may be gone or damaged
 }
+
+// mayShrink: records go for age, or for want of room.
+func (h *history) mayShrink() bool { return h.retainsBytes > 0 || h.retainsNanos > 0 }
 
 // doubtful: a fault's entry of the plan says that anything may be read.
 func (h *history) doubtful() bool { return h.sick || h.rotten }
 
 func newHistory(name string, durable bool) *history {
-	return &history{name: name, durable: durable, at: map[int64]string{}, acked: map[string]int64{}}
+	return &history{name: name, durable: durable, at: map[int64]string{}, acked: map[string]int64{}, sent: map[string]int64{}, times: map[int64]int64{}}
 }
 
 // powerCut: of a partition that is not synced nothing is known any more.
@@ -36,6 +44,7 @@ func (h *history) powerCut() {
 	if !h.durable {
 		clear(h.at)
 		clear(h.acked)
+		clear(h.times)
 		h.high = 0
 	}
 }
@@ -81,7 +90,7 @@ func (h *history) reached(offset, floor int64) error {
 }
 
 // begins: the log's start was told in answer to a request that was sent when records below
-// floor were gone.
+// floor were gone, in the same life of the broker.
 func (h *history) begins(start, floor int64) error {
 	if h.doubtful() {
 		return nil
@@ -93,14 +102,31 @@ func (h *history) begins(start, floor int64) error {
 	return nil
 }
 
+// retained: a log that begins at first has not lost more than its settings say; bytes are
+// those of its batches. What it had before was there for age or size to take.
+func (h *history) retained(first, bytes, now int64) error {
+	if first <= h.deleted || !h.mayShrink() {
+		return nil
+	}
+	if h.retainsBytes > 0 && bytes < h.retainsBytes {
+		return fmt.Errorf("%s: the log starts at %d and has %d bytes, retention.bytes is %d", h.name, first, bytes, h.retainsBytes)
+	}
+	for id, at := range h.acked {
+		if age := now - h.sent[id]; h.retainsNanos > 0 && at < first && age < h.retainsNanos-2e6 {
+			return fmt.Errorf("%s: the log starts at %d, without record %s at %d, which was sent %.1f ms ago; retention.ms is %d", h.name, first, id, at, float64(age)/1e6, h.retainsNanos/1e6)
+		}
+	}
+	return nil
+}
+
 // complete checks a partition that was read from its start, first, to its end.
 func (h *history) complete(first int64, ids []string) error {
 	end := first + int64(len(ids))
-	if first < h.start && h.deleted < math.MaxInt64 { // retention goes on while the log is read
+	if first < h.start && h.deleted < math.MaxInt64 && !h.mayShrink() { // retention goes on while the log is read
 		return fmt.Errorf("%s: the log starts at %d, records below %d were deleted", h.name, first, h.start)
 	}
 	for id, at := range h.acked {
-		if at < first && first <= h.deleted {
+		if at < first && (first <= h.deleted || h.mayShrink()) {
 			continue
 		}
 		if at < first || at >= end || ids[at-first] != id {
@@ -211,10 +237,29 @@ func parseID(id string) (producerName, int, bool) {
 	return "", 0, false
 }
 
-// eachRecord reads the batches of a fetch: whole ones, then perhaps a part of one. A record's
-// id is its key, or where keys say something else (keyed topics), its header.
-func eachRecord(b []byte, f func(offset int64, id string) error) (next int64, err error) {
+// idOf is a record's id: its key, or where keys say something else (keyed topics), its header.
+func idOf(r *protocol.Record) string {
+	if len(r.Headers) == 1 {
+		return string(r.Headers[0].Value)
+	}
+	return string(r.Key)
+}
+
+// eachRecord reads the batches of a fetch: whole ones, then perhaps a part of one.
+func eachRecord(b []byte, f func(r *protocol.Record) error) (next int64, err error) {
 	next = -1
+	err = eachBatch(b, func(batch protocol.Batch) error {
+		err := eachOf(batch, f)
+		if err == nil {
+			next = batch.NextOffset()
+		}
+		return err
+	})
+	return next, err
+}
+
+// eachBatch goes over the whole batches of a fetch.
+func eachBatch(b []byte, f func(batch protocol.Batch) error) error {
 	for len(b) >= protocol.LogOverhead {
 		n := protocol.LogOverhead + int(protocol.Batch(b).Length())
 		if n > len(b) {
@@ -223,25 +268,24 @@ func eachRecord(b []byte, f func(offset int64, id string) error) (next int64, er
 		batch := protocol.Batch(b[:n:n])
 		b = b[n:]
 		if n < protocol.HeaderBytes || !batch.ValidCRC() {
-			return next, fmt.Errorf("the batch at offset %d is damaged", batch.BaseOffset())
+			return fmt.Errorf("the batch at offset %d is damaged", batch.BaseOffset())
 		}
-		var it protocol.Records
-		var r protocol.Record
-		var scratch protocol.Scratch
-		for it.Open(batch, &scratch); it.Next(&r); {
-			id := string(r.Key)
-			if len(r.Headers) == 1 {
-				id = string(r.Headers[0].Value)
-			}
-			if err := f(r.Offset, id); err != nil {
-				return next, err
-			}
+		if err := f(batch); err != nil {
+			return err
 		}
-		if err := it.Err(); err != nil {
-			return next, err
-		}
-		it.Close()
-		next = batch.NextOffset()
 	}
-	return next, nil
+	return nil
+}
+
+func eachOf(batch protocol.Batch, f func(r *protocol.Record) error) error {
+	var it protocol.Records
+	var r protocol.Record
+	var scratch protocol.Scratch
+	for it.Open(batch, &scratch); it.Next(&r); {
+		if err := f(&r); err != nil {
+			return err
+		}
+	}
+	defer it.Close()
+	return it.Err()
 }

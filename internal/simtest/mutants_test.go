@@ -2,10 +2,12 @@ package simtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,15 +34,15 @@ func readMutants(t *testing.T) (list []mutant) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d mutants, %v", len(files), err)
 	}
-	for _, path := range files {
-		b, err := os.ReadFile(path)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := mutant{name: strings.TrimSuffix(filepath.Base(path), ".txt")}
+		m := mutant{name: strings.TrimSuffix(filepath.Base(file), ".txt")}
 		head, body, ok := strings.Cut(string(b), "\n\n")
 		if !ok {
-			t.Fatalf("%s has no body", path)
+			t.Fatalf("%s has no body", file)
 		}
 		for _, line := range strings.Split(head, "\n") {
 			key, value, _ := strings.Cut(line, ": ")
@@ -52,7 +54,7 @@ func readMutants(t *testing.T) (list []mutant) {
 			case "File":
 				m.file = value
 			default:
-				t.Fatalf("%s: %q", path, line)
+				t.Fatalf("%s: %q", file, line)
 			}
 		}
 		for _, line := range strings.SplitAfter(body, "\n") {
@@ -96,24 +98,39 @@ func TestMutantsFit(t *testing.T) {
 }
 
 // TestMutants builds the simulator with each mutant and lets it look for a seed that
-// finds it (make sim-mutants; MUTANT=name for one).
+// finds it (make sim-mutants; MUTANT=name for one, or a pattern), and prints a table.
 func TestMutants(t *testing.T) {
 	if os.Getenv("MUTANTS") == "" {
 		t.Skip("MUTANTS is not set")
 	}
-	for _, m := range readMutants(t) {
-		if one := os.Getenv("MUTANT"); one != "" && one != m.name {
+	pattern := os.Getenv("MUTANT")
+	if pattern == "" {
+		pattern = "*"
+	}
+	var table strings.Builder
+	alive, slowest := 0, time.Duration(0)
+	list := readMutants(t)
+	hunted := 0
+	for _, m := range list {
+		if match, err := path.Match(pattern, m.name); err != nil || !match {
 			continue
 		}
+		hunted++
 		t.Run(m.name, func(t *testing.T) {
 			took, found := m.hunt(t)
+			fmt.Printf("%s: %.1f s: %s\n", m.name, took.Seconds(), found)
 			if found == "" {
+				alive++
+				fmt.Fprintf(&table, "%-32s %6s        none found it: %s\n", m.name, "-", m.what)
 				t.Errorf("%s: no seed found it in %v", m.what, took.Round(time.Second))
 				return
 			}
-			t.Logf("%s: found in %.1f s\n%s", m.what, took.Seconds(), found)
+			slowest = max(slowest, took)
+			seed, said, _ := strings.Cut(found, " ")
+			fmt.Fprintf(&table, "%-32s %6s %6.1f %s\n", m.name, seed, took.Seconds(), said)
 		})
 	}
+	t.Logf("%d mutants, %d not found, the slowest found in %.1f s\n%-32s %6s %6s %s\n%s", hunted, alive, slowest.Seconds(), "mutant", "seed", "s", "said", &table)
 }
 
 // hunt runs the story until a seed fails, and returns what that says.
@@ -135,11 +152,11 @@ func (m *mutant) hunt(t *testing.T) (took time.Duration, found string) {
 	if err := os.WriteFile(overlay, replace, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-c", "-tags", "invariants", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c := exec.Command(bin, "-test.run", "^"+m.story+"$", "-test.timeout", foundWithin.String())
-	c.Env = append(os.Environ(), "SEEDS=100000", "MUTANTS=", "STOP=1")
+	c.Env = append(os.Environ(), "SEEDS=100000", "MUTANTS=")
 	start := time.Now()
 	out, err := c.CombinedOutput()
 	took = time.Since(start)
@@ -149,21 +166,21 @@ func (m *mutant) hunt(t *testing.T) (took time.Duration, found string) {
 	return took, failure(string(out))
 }
 
-// failure is the line that tells of the failing seed, or the panic.
+// failure is the seed that failed and what it said, or the panic.
 func failure(out string) string {
 	for _, line := range strings.Split(out, "\n") {
 		line = strings.TrimSpace(line)
 		if _, told, ok := strings.Cut(line, "_test.go:"); ok && strings.Contains(line, ": seed ") {
 			_, told, _ = strings.Cut(told, "seed ")
-			head, tail, _ := strings.Cut(told, " (")
-			if _, after, ok := strings.Cut(tail, "after map"); ok {
-				tail = "after" + after
+			seed, tail, _ := strings.Cut(told, " ")
+			if _, after, ok := strings.Cut(tail, "], after map["); ok {
+				_, tail, _ = strings.Cut(after, "]: ")
 			}
-			return "seed " + head + " " + tail
+			return seed + " " + tail
 		}
-		if strings.HasPrefix(line, "panic: ") {
-			return line
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "unexpected fault") {
+			return "? " + line
 		}
 	}
-	return out[max(0, len(out)-500):]
+	return "? " + out[max(0, len(out)-500):]
 }

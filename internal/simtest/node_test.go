@@ -95,7 +95,7 @@ func (n *node) settings() (broker.Settings, error) {
 	s.Topics = smallSegments{s.Topics, n.segment}
 	s.SelfCheck = true
 	s.Metadata.SnapshotBytes, s.Metadata.Retention.Bytes = 2<<10, 8<<10 // most starts find a snapshot
-	s.MaxOpenFiles = 48 // descriptors are opened again and again
+	s.MaxOpenFiles = 48                                                 // descriptors are opened again and again
 	s.Limits = reactor.Limits{
 		SQEntries: 64, CQEntries: 128, MaxConnections: 64, MaxFrameBytes: 4 << 20, MaxPendingRequestsPerConn: 16,
 		ProvidedBuffers: 16, ProvidedBufferBytes: 2 << 10, DirectBlockBytes: 32 << 10, OpSlots: 4096, ArenaBytes: 48 << 20,

@@ -54,6 +54,7 @@ type produced struct {
 	ids      []string
 	sequence int32
 	sent     *conn // over which it was sent last
+	at       int64 // and when
 }
 
 // newProducer makes one for some partitions of a topic. One that may have to begin
@@ -167,7 +168,7 @@ func (p *producer) fill(part *producing) error {
 }
 
 func (p *producer) send(part *producing, b *produced) {
-	b.sent = p.conn
+	b.sent, b.at = p.conn, p.run.now()
 	info := protocol.NewBatchInfo(0, -1)
 	if p.name.idempotent() {
 		info.ProducerID, info.ProducerEpoch, info.BaseSequence = p.id, p.epoch, b.sequence
@@ -234,6 +235,7 @@ func (p *producer) answered(part *producing, b *produced, code int16, base int64
 			if err := h.ack(base+int64(j), id); err != nil {
 				return err
 			}
+			h.sent[id] = b.at
 		}
 	case codeDuplicateSequence: // it is there, where is not told
 	case codeUnknownTopic, codeNotLeader, codeStorageError:

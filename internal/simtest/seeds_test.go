@@ -24,7 +24,9 @@ type run struct {
 	producers []*producer
 	consumers []*consumer
 	admin     *admin
-	*society  // nil in stories without groups and transactions
+	keyed     *keyed  // nil in stories without a compacted topic
+	seeker    *seeker // likewise without one
+	*society          // nil in stories without groups and transactions
 
 	durable bool // everything is synced before it is acknowledged
 	quiet   bool // producers produce nothing new
@@ -39,6 +41,7 @@ type run struct {
 	refused int // batches, for want of room on the disk
 	*faults     // nil in stories without a plan
 
+	life   int    // of the broker: where logs begin is only comparable within one, or across a stop
 	lookAt int64  // the clients look at the world at this time at the latest
 	news   uint64 // World.ClientNews when they looked last
 }
@@ -78,12 +81,42 @@ func newRun(t *testing.T, seed uint64) *run {
 			r.producers = append(r.producers, p)
 		}
 	}
+	r.drawLogs()
+	return r
+}
+
+// drawLogs adds what some stories have: a log that is cut by its settings and on demand, a
+// compacted one, and somebody who reads here and there.
+func (r *run) drawLogs() {
+	r.node.sets = append(r.node.sets, "log.retention.check.interval.ms=3", "log.segment.delete.delay.ms=4")
+	if r.rand.IntN(3) == 0 {
+		bounded := newTopic("bounded", 1, true)
+		h := bounded.parts[0]
+		if r.rand.IntN(2) == 0 {
+			h.retainsBytes = int64(r.node.segment) * int64(1+r.rand.IntN(3))
+			bounded.configs = map[string]string{"retention.bytes": fmt.Sprint(h.retainsBytes)}
+		} else {
+			h.retainsNanos = int64(5+r.rand.IntN(30)) * 1e6
+			bounded.configs = map[string]string{"retention.ms": fmt.Sprint(h.retainsNanos / 1e6)}
+		}
+		r.topics = append(r.topics, bounded)
+		r.admin.cuts = bounded
+		r.producers = append(r.producers, r.newProducer("i5", bounded, 0))
+	}
+	if r.rand.IntN(3) == 0 {
+		r.keyed = r.newKeyed()
+		r.topics = append(r.topics, r.keyed.topic)
+		r.node.sets = append(r.node.sets, "log.cleaner.backoff.ms=2", fmt.Sprint("slipstream.writeback.horizon.ms=", 10+r.rand.IntN(30)))
+	}
+	r.admin.wanted = append([]*topic(nil), r.topics...)
 	for range 2 {
 		if r.size.takesPart(r.rand) {
 			r.consumers = append(r.consumers, r.newConsumer())
 		}
 	}
-	return r
+	if r.rand.IntN(2) == 0 {
+		r.seeker = &seeker{run: r}
+	}
 }
 
 // look decides whether the clients look at the world after this step of the driver:
@@ -124,6 +157,16 @@ func (r *run) step() {
 	}
 	for _, c := range r.consumers {
 		if err := c.step(); err != nil {
+			r.fail(err)
+		}
+	}
+	if r.keyed != nil {
+		if err := r.keyed.step(); err != nil {
+			r.fail(err)
+		}
+	}
+	if r.seeker != nil {
+		if err := r.seeker.step(); err != nil {
 			r.fail(err)
 		}
 	}
@@ -213,13 +256,16 @@ func (r *run) ended(how string, loses bool, end func() error) error {
 	r.tell("machine", "%s", how)
 	r.lookAt = 0
 	r.step() // what has reached the clients was said before
-	r.crashed()
+	if !strings.HasPrefix(how, "stop") || strings.HasSuffix(how, "failed true") {
+		r.crashed()
+	}
 	return r.restart(loses)
 }
 
 // crashed: where a log begins is kept now and then only, as in Kafka: deleted records
 // may be back.
 func (r *run) crashed() {
+	r.life++
 	for _, t := range r.topics {
 		for _, h := range t.parts {
 			h.start = 0
@@ -246,6 +292,12 @@ func (r *run) restart(lost bool) error {
 				p.conn = nil
 			}
 			r.admin.conn = nil
+			if r.keyed != nil {
+				r.keyed.writer.conn, r.keyed.reader.conn = nil, nil
+			}
+			if r.seeker != nil {
+				r.seeker.conn = nil
+			}
 		}
 		w := r.node.world
 		w.Restart()
@@ -262,6 +314,7 @@ func (r *run) restart(lost bool) error {
 		}
 		if isCrash(err) {
 			r.crashes["while starting"]++
+			r.crashed()
 			lost = !kill
 			continue
 		}
@@ -313,6 +366,12 @@ func (r *run) verify() error {
 		if err != nil {
 			return err
 		}
+		if err := h.retained(part.first, part.bytes, r.now()); err != nil {
+			return err
+		}
+	}
+	if r.keyed != nil {
+		return r.keyed.clean()
 	}
 	return nil
 }
@@ -350,6 +409,9 @@ func (r *run) countWays() error {
 			return err
 		}
 		r.lookups += int(s.Storage.Lookups)
+		if n := s.Storage.BadIndexEntries; n > 0 {
+			return fmt.Errorf("core %d has found %d index entries that do not fit their logs", core, n)
+		}
 	}
 	return nil
 }
