@@ -48,6 +48,15 @@ func (a assignment) epochOf(topic protocol.UUID, partition int32) (epoch int32, 
 	return t.epochs[i], true
 }
 
+// each gives every partition, in order.
+func (a assignment) each(f func(o owner)) {
+	for _, t := range a {
+		for _, p := range t.partitions {
+			f(owner{t.topic, p})
+		}
+	}
+}
+
 func (a assignment) count() (n int) {
 	for _, t := range a {
 		n += len(t.partitions)

@@ -58,6 +58,7 @@ func (c *Coordinator) upgradeRecords(g *group) ([]Record, *refusal) {
 	type upgraded struct {
 		id    string
 		facts memberFacts
+		had   assignment
 	}
 	var members []upgraded
 	var changes []change
@@ -85,9 +86,16 @@ func (c *Coordinator) upgradeRecords(g *group) ([]Record, *refusal) {
 			f.rack = s.rack
 		}
 		f.setTopics(s.topics)
-		members = append(members, upgraded{m.id, f})
+		members = append(members, upgraded{m.id, f, topicIDs(c.topics, s.owned)})
 	}
 	members = dropShared(members, func(u *upgraded) *assignment { return &u.facts.assigned })
+	given := map[owner]bool{}
+	for i := range members {
+		members[i].facts.assigned.each(func(o owner) { given[o] = true })
+	}
+	for i := range members {
+		members[i].facts.revokes(members[i].had, given)
+	}
 	var records []Record
 	if cg.recorded {
 		records = append(records, Record{Key: Key{Type: TypeGroupMetadata, Group: g.id}})
@@ -105,6 +113,25 @@ func (c *Coordinator) upgradeRecords(g *group) ([]Record, *refusal) {
 		records = append(records, assignmentRecord(g, members[i].id, &members[i].facts))
 	}
 	return records, nil
+}
+
+// revokes notes what a member had when it joined the last generation and was not assigned
+// again: by a cooperative protocol it is giving that up now, and joins again when it has.
+// given are all members' partitions. (Kafka's upgrade forgets it, and gives to who comes
+// what the member is still committing.)
+func (f *memberFacts) revokes(had assignment, given map[owner]bool) {
+	for _, t := range had {
+		left := topicAssignment{topic: t.topic}
+		for _, p := range t.partitions {
+			if o := (owner{t.topic, p}); !given[o] {
+				given[o] = true
+				left.partitions, left.epochs = append(left.partitions, p), append(left.epochs, f.epoch)
+			}
+		}
+		if len(left.partitions) > 0 {
+			f.revoking, f.state = append(f.revoking, left), unrevokedPartitions
+		}
+	}
 }
 
 // dropShared takes partitions that a leader has given to two members from all but
