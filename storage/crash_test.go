@@ -246,6 +246,41 @@ func TestOnlyBehindTheRecoveryPoint(t *testing.T) {
 	}
 }
 
+// TestDamagedSnapshots leaves the producers' snapshots behind the recovery point as a power cut may: empty, or in part. They
+// are not needed, and do not stay; the one before it is.
+func TestDamagedSnapshots(t *testing.T) {
+	cfg := smallConfig()
+	cfg.SegmentBytes = 600
+	c := crashLog(t, cfg, 20)
+	var snapshots []int64
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if base, suffix, ok := parseFileName(e.Name()); ok && suffix == snapshotSuffix {
+			snapshots = append(snapshots, base)
+		}
+	}
+	if len(snapshots) < 5 {
+		t.Fatalf("only %d snapshots", len(snapshots))
+	}
+	for i, at := range snapshots[2:] {
+		name := fileName(at, snapshotSuffix)
+		mustWrite(t, filepath.Join(c.dir, name), mustRead(t, c.dir, name)[:5*(i%2)])
+	}
+	p, report, err := Open(ring.NewLinux(), c.dir, cfg, OpenOptions{RecoveryPoint: snapshots[1]})
+	if err != nil || p.Offsets().LogEnd != c.batches[len(c.batches)-1].NextOffset() {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	for i, at := range snapshots {
+		_, err := os.Stat(filepath.Join(c.dir, fileName(at, snapshotSuffix)))
+		if is := err == nil; is != (i < 2) {
+			t.Errorf("snapshot %d of %v is there: %v", at, snapshots, is)
+		}
+	}
+}
+
 // TestCutInTheMiddle damages an early segment: what follows it goes, and the log is whole.
 func TestCutInTheMiddle(t *testing.T) {
 	cfg := smallConfig()

@@ -223,7 +223,7 @@ func TestSnapshotOfRollFails(t *testing.T) {
 	failed := map[string]bool{}
 	r.kernel.set(func(f *faults) {
 		f.failFiles = func(op, path string) error {
-			if op != "open" || !strings.HasSuffix(path, snapshotSuffix) || failed[path] {
+			if op != "open" || !strings.HasSuffix(path, snapshotSuffix+tmpSuffix) || failed[path] {
 				return nil
 			}
 			failed[path] = true

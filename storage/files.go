@@ -57,6 +57,16 @@ func writeFileWith(k ring.Files, path string, contents []byte, sync bool) error 
 	return errors.Join(err, k.Close(fd))
 }
 
+// putFile makes a file that is whole after a kill, though not after a power cut: nothing is synced.
+func putFile(k ring.Files, path string, contents []byte) error {
+	tmp := path + tmpSuffix
+	if err := writeFile(k, tmp, contents); err != nil {
+		_ = k.Remove(tmp) // what went wrong first is what matters
+		return err
+	}
+	return k.Rename(tmp, path)
+}
+
 // replaceFile gives a file new contents so that after a crash it has either the old ones or the
 // new ones, whole: temporary file, sync, rename, sync of the directory.
 func replaceFile(k ring.Files, path string, contents []byte) error {

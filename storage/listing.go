@@ -209,17 +209,23 @@ func (op *opening) loadProducers() error {
 			}
 			continue
 		}
-		if from >= 0 || at > newest {
+		if from >= 0 {
 			continue
 		}
-		if err := op.loadSnapshot(at); err != nil {
+		load := op.loadSnapshot
+		if at > newest { // not needed, and a power cut may have left it empty
+			load = op.readSnapshot
+		}
+		if err := load(at); err != nil {
 			op.report.note("the producers' snapshot at %d is removed: %v", at, err)
 			if err := removeFile(op.k, p.path(at, snapshotSuffix)); err != nil {
 				return err
 			}
 			continue
 		}
-		from = at
+		if at <= newest {
+			from = at
+		}
 	}
 	if from < 0 && op.o.Clean && op.report.SegmentsScanned == 0 && len(op.files.snapshots) == 0 {
 		return nil // no idempotent producer, as far as anybody remembers
@@ -229,6 +235,15 @@ func (op *opening) loadProducers() error {
 	}
 	p.producers.expire(op.k.Wall()/1e6, p.config.ProducerIDMillis)
 	return nil
+}
+
+// readSnapshot says whether a snapshot is whole.
+func (op *opening) readSnapshot(at int64) error {
+	b, err := readFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
+	if err == nil {
+		_, err = decodeProducers(b)
+	}
+	return err
 }
 
 func (op *opening) loadSnapshot(at int64) error {

@@ -184,10 +184,7 @@ func (j *epochJob) Deliver(*reactor.Core) {
 	} else if p.epochsChanged && p.state != gone {
 		p.saveEpochs()
 	}
-	if p.syncing.held && !p.savingEpochs {
-		p.syncing.held = false
-		p.syncNext()
-	}
+	p.resumeSync()
 	p.quieted()
 }
 

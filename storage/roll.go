@@ -208,7 +208,7 @@ type finishJob struct {
 
 // Work implements reactor.Job.
 func (j *finishJob) Work(k kernel) reactor.Message {
-	j.err = errors.Join(writeFile(k, j.path, j.snapshot), j.old.finish(k, j.sync))
+	j.err = errors.Join(putFile(k, j.path, j.snapshot), j.old.finish(k, j.sync))
 	return j
 }
 
@@ -225,6 +225,7 @@ func (j *finishJob) Deliver(*reactor.Core) {
 		p.abortsWritten(j.segment)
 	}
 	p.syncClosed(j.next)
+	p.resumeSync()
 	p.dropBelow()
 	p.quieted()
 }

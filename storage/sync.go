@@ -22,7 +22,7 @@ type syncing struct {
 	waiting   appendList // written, not yet answered: the first that must wait for an fsync and all behind it
 	target    int64
 	running   bool
-	held      bool     // running, until leader-epoch-checkpoint is written
+	held      bool     // running, until leader-epoch-checkpoint is written, or the segment's other files are
 	segment   *segment // being synced
 	end       int64    // what is durable once that has succeeded
 	bytes     int64    // of the segment, likewise
@@ -70,8 +70,10 @@ func (p *Partition) syncNext() {
 	}
 	s := p.segments[i]
 	y.segment, y.end = s, p.endOf(i)
-	if p.savingEpochs {
-		y.held = true // one writer of leader-epoch-checkpoint at a time; its end goes on here
+	if p.savingEpochs || s.finishing {
+		// One writer of leader-epoch-checkpoint at a time; and the recovery point may not pass a segment before its indexes
+		// and its snapshot are written, or they would never be synced. The end of either goes on here.
+		y.held = true
 		return
 	}
 	if p.fresh || s.unnamed || s.unsettled || p.epochsChanged {
@@ -86,6 +88,14 @@ func (p *Partition) syncNext() {
 		return
 	}
 	p.submitSync()
+}
+
+// resumeSync goes on with a sync that waited for a helper.
+func (p *Partition) resumeSync() {
+	if p.syncing.held {
+		p.syncing.held = false
+		p.syncNext()
+	}
 }
 
 // firstUnsettled is the place of the first segment of which something may not be durable: the one that the recovery

@@ -1,15 +1,12 @@
 // Command roundtrip runs the slipstream binary and a client against it on the machine it is started on: the guest of
 // internal/kernels. It has no need of Go, Java or kcat there.
 //
-//	roundtrip check  -dir D -level L   every codec there and back, over a clean restart and over kill -9
-//	roundtrip load   -dir D            produces to a topic that flushes every batch, printing what is acknowledged, until the power goes
-//	roundtrip verify -dir D -acked N   after the power cut: everything that was acknowledged is there
+//	roundtrip check -dir D -level L   every codec there and back, over a clean restart and over kill -9
 //
 // SLIPSTREAM_BIN names the binary. The last line printed is "roundtrip: ok ..." or the exit status is 1.
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -24,12 +21,11 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("want check, load or verify"))
+		fail(fmt.Errorf("want check"))
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	dir := flags.String("dir", "", "data directory")
 	level := flags.String("level", "", "ring level to force; empty: the kernel's own")
-	acked := flags.Int("acked", 0, "verify: records that were acknowledged before the power cut")
 	lines := flags.Int("lines", 5000, "check: lines per partition and codec")
 	flags.Parse(os.Args[2:])
 	o := harness.Options{Kind: harness.Slipstream, DataDir: *dir, Ready: 2 * time.Minute}
@@ -43,10 +39,6 @@ func main() {
 	switch os.Args[1] {
 	case "check":
 		err = check(b, corpus(*lines))
-	case "load":
-		err = load(b)
-	case "verify":
-		err = verify(b, *acked)
 	default:
 		err = fmt.Errorf("unknown mode %q", os.Args[1])
 	}
@@ -128,49 +120,5 @@ func readAll(b *harness.Broker, c *harness.Corpus) error {
 			}
 		}
 	}
-	return nil
-}
-
-const flushed = "flushed"
-
-// load prints "acked N" when records 0 to N-1 are acknowledged, so that whoever pulls the plug knows what must survive.
-func load(b *harness.Broker) error {
-	if err := harness.CreateTopic(b.Addr, flushed, 1, "flush.messages", "1", "segment.bytes", "1048576"); err != nil {
-		return err
-	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.DefaultProduceTopic(flushed), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		return err
-	}
-	for n := 0; ; {
-		var batch []*kgo.Record
-		for range 10 {
-			batch = append(batch, &kgo.Record{Value: fmt.Appendf(nil, "%d %s", n, strings.Repeat("x", n%500))})
-			n++
-		}
-		if err := cl.ProduceSync(context.Background(), batch...).FirstErr(); err != nil {
-			return err
-		}
-		fmt.Printf("acked %d\n", n)
-	}
-}
-
-func verify(b *harness.Broker, acked int) error {
-	next := 0
-	err := harness.EachRecord(b.Addr, flushed, 0, 0, acked, func(r *kgo.Record) error {
-		want := fmt.Sprintf("%d %s", next, strings.Repeat("x", next%500))
-		if string(r.Value) != want || r.Offset != int64(next) {
-			return fmt.Errorf("offset %d holds %.40q where %.40q was due", r.Offset, r.Value, want)
-		}
-		next++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := b.Stop(time.Minute); err != nil {
-		return err
-	}
-	fmt.Printf("roundtrip: ok %d flushed records survived the power cut\n", next)
 	return nil
 }
