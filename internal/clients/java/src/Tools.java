@@ -59,7 +59,8 @@ public final class Tools {
 
         @Override
         protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
-            if (!name.startsWith("org.apache.kafka.tools.") && !name.startsWith("kafka.admin.")) {
+            if (name.startsWith("org.apache.kafka.tools.api.") // which other loaders load too, and hand to the programs
+                    || !name.startsWith("org.apache.kafka.tools.") && !name.startsWith("kafka.admin.")) {
                 return super.loadClass(name, resolve);
             }
             Class<?> known = findLoadedClass(name);
