@@ -23,8 +23,8 @@ func Create(k ring.Kernel, dir string, id TopicPartition, cfg Config, leaderEpoc
 	p.epoch = leaderEpoch
 	p.epochs.assign(leaderEpoch, 0)
 	err := errors.Join(
-		writeFile(k, dir+"/"+partitionMetadataName, encodePartitionMetadata(id.TopicID)),
-		writeFile(k, dir+"/"+epochCheckpointName, p.epochs.encode()))
+		putFile(k, dir+"/"+partitionMetadataName, encodePartitionMetadata(id.TopicID)),
+		putFile(k, dir+"/"+epochCheckpointName, p.epochs.encode()))
 	if err == nil {
 		err = makeSegment(k, dir, 0)
 	}
@@ -100,5 +100,5 @@ func identify(k ring.Kernel, dir string, want TopicPartition) (TopicPartition, e
 			dir, id.TopicID, want.Topic, want.TopicID)
 	}
 	id.TopicID = want.TopicID
-	return id, writeFile(k, path, encodePartitionMetadata(id.TopicID))
+	return id, putFile(k, path, encodePartitionMetadata(id.TopicID))
 }
