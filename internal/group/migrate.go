@@ -1,6 +1,8 @@
 package group
 
 import (
+	"slices"
+
 	"slipstream/protocol"
 )
 
@@ -223,7 +225,9 @@ func (c *Coordinator) downgrade(g *group, gone []*consumerMember, rebalance bool
 }
 
 // downgradeFor makes a classic group because a static member has come back with
-// the classic protocol and was the last that spoke the other.
+// the classic protocol and was the last that spoke the other. Members that were on
+// their way to their targets are told to join again: nothing else would tell them
+// that there is something to get. (Kafka does so only for who comes.)
 func (c *Coordinator) downgradeFor(g *group, j *classicJoin) {
 	m := g.consumer.members[j.id]
 	if !j.subscribed {
@@ -233,7 +237,8 @@ func (c *Coordinator) downgradeFor(g *group, j *classicJoin) {
 		}
 	}
 	answer := joinedConsumer(m, j.version)
-	if refused := c.downgrade(g, nil, j.subscribed); refused != nil {
+	underWay := slices.ContainsFunc(g.consumer.sorted, func(m *consumerMember) bool { return !m.assigned.samePartitions(g.consumer.target[m.id]) })
+	if refused := c.downgrade(g, nil, j.subscribed || underWay); refused != nil {
 		c.finishJoin(g, j)
 		return
 	}
