@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -9,7 +10,10 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -98,7 +102,8 @@ func TestMutantsFit(t *testing.T) {
 }
 
 // TestMutants builds the simulator with each mutant and lets it look for a seed that
-// finds it (make sim-mutants; MUTANT=name for one, or a pattern), and prints a table.
+// finds it (make sim-mutants; MUTANT=name for one, or a pattern), as many at a time as
+// there are processors, and prints a table.
 func TestMutants(t *testing.T) {
 	if os.Getenv("MUTANTS") == "" {
 		t.Skip("MUTANTS is not set")
@@ -107,80 +112,102 @@ func TestMutants(t *testing.T) {
 	if pattern == "" {
 		pattern = "*"
 	}
-	var table strings.Builder
-	alive, slowest := 0, time.Duration(0)
-	list := readMutants(t)
-	hunted := 0
-	for _, m := range list {
-		if match, err := path.Match(pattern, m.name); err != nil || !match {
-			continue
+	var list []mutant
+	for _, m := range readMutants(t) {
+		if match, err := path.Match(pattern, m.name); err == nil && match {
+			list = append(list, m)
 		}
-		hunted++
-		t.Run(m.name, func(t *testing.T) {
-			took, found := m.hunt(t)
-			fmt.Printf("%s: %.1f s: %s\n", m.name, took.Seconds(), found)
-			if found == "" {
-				alive++
-				fmt.Fprintf(&table, "%-32s %6s        none found it: %s\n", m.name, "-", m.what)
-				t.Errorf("%s: no seed found it in %v", m.what, took.Round(time.Second))
-				return
+	}
+	results, dir := make([]result, len(list)), t.TempDir()
+	sources := make([]string, len(list))
+	for i := range list {
+		sources[i] = list[i].mutate(t)
+	}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(list); i = int(next.Add(1)) - 1 {
+				results[i] = list[i].hunt(filepath.Join(dir, list[i].name), sources[i])
+				fmt.Printf("%-30s %6.1f s: %s\n", list[i].name, results[i].took.Seconds(), results[i].said)
 			}
-			slowest = max(slowest, took)
-			seed, said, _ := strings.Cut(found, " ")
-			fmt.Fprintf(&table, "%-32s %6s %6.1f %s\n", m.name, seed, took.Seconds(), said)
 		})
 	}
-	t.Logf("%d mutants, %d not found, the slowest found in %.1f s\n%-32s %6s %6s %s\n%s", hunted, alive, slowest.Seconds(), "mutant", "seed", "s", "said", &table)
+	workers.Wait()
+	var table strings.Builder
+	alive, slowest := 0, result{}
+	for i, r := range results {
+		if r.err != nil {
+			t.Errorf("%s: %v", list[i].name, r.err)
+		} else if r.said == "" {
+			alive++
+			t.Errorf("%s: %s: no seed found it in %v", list[i].name, list[i].what, r.took.Round(time.Second))
+		} else if r.took > slowest.took {
+			slowest = r
+		}
+		fmt.Fprintf(&table, "%-30s %6s %6.1f %s\n", list[i].name, r.seed, r.took.Seconds(), r.said)
+	}
+	t.Logf("%d mutants, %d not found, the slowest was found in %.1f s\n%-30s %6s %6s %s\n%s", len(list), alive, slowest.took.Seconds(), "mutant", "seed", "s", "what it said", &table)
 }
 
-// hunt runs the story until a seed fails, and returns what that says.
-func (m *mutant) hunt(t *testing.T) (took time.Duration, found string) {
-	t.Helper()
-	dir := t.TempDir()
-	root, err := filepath.Abs(moduleDir)
-	if err != nil {
-		t.Fatal(err)
+// result is how a mutant was found; nothing is said of one that was not.
+type result struct {
+	took       time.Duration
+	seed, said string
+	err        error
+}
+
+// hunt runs the story until a seed fails.
+func (m *mutant) hunt(dir, source string) (r result) {
+	if r.err = os.Mkdir(dir, 0o755); r.err != nil {
+		return r
 	}
+	defer os.RemoveAll(dir)
 	mutated, overlay, bin := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "simtest")
-	if err := os.WriteFile(mutated, []byte(m.mutate(t)), 0o644); err != nil {
-		t.Fatal(err)
+	root, err := filepath.Abs(moduleDir)
+	if err == nil {
+		err = os.WriteFile(mutated, []byte(source), 0o644)
 	}
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): mutated}})
+	if err == nil {
+		var replace []byte
+		replace, err = json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): mutated}})
+		err = errors.Join(err, os.WriteFile(overlay, replace, 0o644))
+	}
 	if err != nil {
-		t.Fatal(err)
+		r.err = err
+		return r
 	}
-	if err := os.WriteFile(overlay, replace, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "test", "-c", "-tags", "invariants", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	build := exec.Command("go", "test", "-c", "-tags", "invariants", "-ldflags=-s -w", "-overlay", overlay, "-o", bin, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		r.err = fmt.Errorf("%w\n%s", err, out)
+		return r
 	}
 	c := exec.Command(bin, "-test.run", "^"+m.story+"$", "-test.timeout", foundWithin.String())
-	c.Env = append(os.Environ(), "SEEDS=100000", "MUTANTS=")
+	c.Env = append(os.Environ(), "SEEDS=100000", "MUTANTS=", "GOMAXPROCS=1")
 	start := time.Now()
 	out, err := c.CombinedOutput()
-	took = time.Since(start)
-	if err == nil || strings.Contains(string(out), "panic: test timed out") {
-		return took, ""
+	r.took = time.Since(start)
+	if err != nil && !strings.Contains(string(out), "panic: test timed out") {
+		r.seed, r.said = failure(string(out))
 	}
-	return took, failure(string(out))
+	return r
 }
 
 // failure is the seed that failed and what it said, or the panic.
-func failure(out string) string {
+func failure(out string) (seed, said string) {
 	for _, line := range strings.Split(out, "\n") {
 		line = strings.TrimSpace(line)
 		if _, told, ok := strings.Cut(line, "_test.go:"); ok && strings.Contains(line, ": seed ") {
 			_, told, _ = strings.Cut(told, "seed ")
-			seed, tail, _ := strings.Cut(told, " ")
-			if _, after, ok := strings.Cut(tail, "], after map["); ok {
-				_, tail, _ = strings.Cut(after, "]: ")
+			seed, said, _ = strings.Cut(told, " ")
+			if _, after, ok := strings.Cut(said, ", after map["); ok {
+				_, said, _ = strings.Cut(after, "]: ")
 			}
-			return seed + " " + tail
+			return seed, said
 		}
 		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "unexpected fault") {
-			return "? " + line
+			return "?", line
 		}
 	}
-	return "? " + out[max(0, len(out)-500):]
+	return "?", out[max(0, len(out)-500):]
 }
