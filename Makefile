@@ -1,6 +1,6 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in a little over a quarter of an hour
-# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, sim-mutants, capacity, bench, bench-peer, bench-report.
+# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, sim-mutants, sim-shrink, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -14,7 +14,7 @@ SLOW     = 'TestTransactionOfManyPartitions|TestManyAborted|TestQuotasHold|TestR
 SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-clients-long soak test-kernels fuzz sim sim-mutants capacity bench bench-peer bench-report clean
+        demo test-clients test-clients-long soak test-kernels fuzz sim sim-mutants sim-shrink capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -103,6 +103,10 @@ fuzz:
 # It goes on after a violation, which says how to replay it (TELL=1 tells what its clients do), and on ^C says where to go on.
 sim:
 	SIM=1 FIRST=$(FIRST) SEEDS=$(SEEDS) go test -tags invariants -count=1 -timeout 0 -v -run 'TestSim' ./internal/simtest
+
+# The story of SEED (of the test STORY, or TestFaultSeeds) cut down to what it takes to fail in the same way, and the command that replays it.
+sim-shrink:
+	SHRINK=1 SEED=$(SEED) STORY=$(STORY) go test -tags invariants -count=1 -timeout 10m -v -run '^TestShrink$$' ./internal/simtest
 
 # Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
 sim-mutants:

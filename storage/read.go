@@ -87,7 +87,7 @@ func (p *Partition) lookedUp(l *Lookup) (Range, *Lookup, protocol.ErrorCode) {
 		return p.planAnew(l.query)
 	case l.outcome != present:
 		if f.brokeAt >= 0 {
-			p.store.note("the log of %s has no batch at position %d of segment %d", &p.id, f.brokeAt, f.base)
+			p.store.note("the log of %s cannot be read at position %d of segment %d: the disk gives no batch there", &p.id, f.brokeAt, f.base)
 		}
 		return Range{}, nil, protocol.KAFKA_STORAGE_ERROR
 	case l.from.position >= f.end:
@@ -270,6 +270,6 @@ func (p *Partition) learn(f *finder) {
 	p.store.Stats.BadIndexEntries += uint64(f.bad)
 	f.bad = 0
 	if f.brokeAt >= 0 {
-		p.store.note("the log of %s has no batch at position %d of segment %d", &p.id, f.brokeAt, f.base)
+		p.store.note("the log of %s cannot be read at position %d of segment %d: the disk gives no batch there", &p.id, f.brokeAt, f.base)
 	}
 }

@@ -16,6 +16,7 @@ const (
 // consumer follows every partition with long polls and checks what it reads.
 type consumer struct {
 	run     *run
+	name    string
 	conn    *conn
 	wait    int64
 	asking  bool
@@ -194,7 +195,7 @@ func (c *consumer) fetchedPartition(part *consuming, p *kmsg.FetchResponseTopicP
 			return err
 		}
 	}
-	if c.toTheEnd {
+	if c.toTheEnd && !h.doubtful() {
 		part.bytes += wholeBytes(p.RecordBatches)
 	}
 	next, err := eachRecord(p.RecordBatches, func(r *protocol.Record) error {

@@ -11,7 +11,7 @@ import (
 func TestFullDiskSeeds(t *testing.T) {
 	refused := 0
 	for seed := range uint64(10) {
-		r := newRun(t, seed)
+		r := newRun(t, drawn(seed))
 		err := r.fullDisk()
 		r.node.bury()
 		if err != nil {

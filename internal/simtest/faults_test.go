@@ -35,11 +35,12 @@ type faults struct {
 
 // newFaulty is a story of logs under a plan: with a compacted topic, and one of which the
 // beginning goes.
-func newFaulty(t *testing.T, seed uint64) *run {
+func newFaulty(t *testing.T, o outline) *run {
+	seed := o.seed
 	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 66)), ids: map[int64]bool{}, crashes: map[string]int{}}
-	o := sim.Options{Level: levels[seed%3], TraceLines: traceLines, LooseNames: seed%2 == 0}
+	options := sim.Options{Level: levels[seed%3], TraceLines: traceLines, LooseNames: seed%2 == 0}
 	r.node = &node{
-		world: sim.New(seed, o), cores: 1 + r.rand.IntN(4), segment: r.size.segment + r.rand.IntN(30_000),
+		world: sim.New(seed, options), cores: 1 + r.rand.IntN(4), segment: r.size.segment + r.rand.IntN(30_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"slipstream.fetch.rung=" + []string{"auto", "auto", "relay", "hot", "bulk", "cold"}[r.rand.IntN(6)],
@@ -48,7 +49,10 @@ func newFaulty(t *testing.T, seed uint64) *run {
 		},
 	}
 	r.node.after = r.step
-	r.faults = &faults{run: r, plan: planWanted(t, drawPlan(seed, r.size.storyNanos())), hit: map[string]bool{}, fired: map[string]int{}}
+	r.faults = &faults{run: r, plan: o.plan, hit: map[string]bool{}, fired: map[string]int{}}
+	if !o.planned {
+		r.plan = drawPlan(seed, r.size.storyNanos())
+	}
 	r.node.world.Plan(r.plan)
 	r.node.log.told = r.faults.explains
 	table, window := newTopic("table", 1, true), newTopic("window", 1, true)
@@ -77,6 +81,7 @@ func newFaulty(t *testing.T, seed uint64) *run {
 			r.consumers = append(r.consumers, r.newConsumer())
 		}
 	}
+	r.abridge(&o)
 	return r
 }
 
@@ -130,7 +135,7 @@ func (f *faults) explains(line string) bool {
 	if !f.disk {
 		return false
 	}
-	for _, part := range []string{"input/output error", "no space left on device", "fsync", "KAFKA_STORAGE_ERROR"} {
+	for _, part := range []string{"input/output error", "no space left on device", "fsync", "KAFKA_STORAGE_ERROR", "cannot be read at position"} {
 		if strings.Contains(line, part) {
 			return true
 		}
@@ -287,7 +292,11 @@ func (r *run) restartFirst() error {
 
 // oneFaulty runs a seed's story of logs under a plan.
 func oneFaulty(t *testing.T, seed uint64) (r *run, err error) {
-	r = newFaulty(t, seed)
+	return playFaulty(t, outlineOf(t, seed))
+}
+
+func playFaulty(t *testing.T, o outline) (r *run, err error) {
+	r = newFaulty(t, o)
 	if err = r.told(r.faultyStory(r.size.rounds), "TestFaultSeeds"); err != nil {
 		err = fmt.Errorf("%w\nplan: PLAN='%s'", err, planText(r.plan))
 	}

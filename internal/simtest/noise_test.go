@@ -23,6 +23,7 @@ type noise struct {
 	gone   bool              // and its offset was removed, and not committed since
 	groups int
 	done   map[string]int
+	silent bool // it is not there
 }
 
 const (

@@ -2,7 +2,6 @@ package simtest
 
 import (
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
@@ -68,26 +67,6 @@ func planText(plan []sim.Fault) string {
 		b.WriteString(f.String())
 	}
 	return b.String()
-}
-
-// planWanted is the plan that PLAN says, or else the seed's.
-func planWanted(t *testing.T, drawn []sim.Fault) (plan []sim.Fault) {
-	t.Helper()
-	text, given := os.LookupEnv("PLAN")
-	if !given {
-		return drawn
-	}
-	for _, one := range strings.Split(text, ";") {
-		if one == "" {
-			continue
-		}
-		f, err := sim.ParseFault(one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan = append(plan, f)
-	}
-	return plan
 }
 
 func TestPlansAreReadAsWritten(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,9 @@ type run struct {
 	rand *rand.Rand // the clients'; the world has its own
 	node *node
 	size size
+
+	outline   outline // of the story
+	violation error   // that it ended with
 
 	topics    []*topic
 	producers []*producer
@@ -60,11 +64,12 @@ func (r *run) gotProducerID(id int64) {
 	r.ids[id] = true
 }
 
-func newRun(t *testing.T, seed uint64) *run {
+func newRun(t *testing.T, o outline) *run {
+	seed := o.seed
 	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
-	o := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines, ReadErrors: int(seed % 4 * 200)}
+	options := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines, ReadErrors: int(seed % 4 * 200)}
 	r.node = &node{
-		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
+		world: sim.New(seed, options), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"slipstream.fetch.rung=" + []string{"auto", "auto", "relay", "hot", "bulk", "cold"}[r.rand.IntN(6)],
@@ -82,6 +87,7 @@ func newRun(t *testing.T, seed uint64) *run {
 		}
 	}
 	r.drawLogs()
+	r.abridge(&o)
 	return r
 }
 
@@ -204,7 +210,7 @@ func (r *run) round() error {
 	if err := r.live(1 + r.rand.Int64N(r.size.lifeNanos)); err != nil {
 		return err
 	}
-	if r.rand.IntN(3) == 0 {
+	if r.rand.IntN(3) == 0 && !slices.Contains(r.outline.without, "extras") {
 		n := len(r.admin.known) + len(r.admin.wanted)
 		r.admin.wanted = append(r.admin.wanted, newTopic(fmt.Sprint("extra-", n), 1+r.rand.IntN(3), false))
 	}
@@ -419,8 +425,10 @@ func (r *run) countWays() error {
 var traceLines = 0
 
 // oneSeed runs a seed's story of logs; err is the violation that it ended with.
-func oneSeed(t *testing.T, seed uint64) (r *run, err error) {
-	r = newRun(t, seed)
+func oneSeed(t *testing.T, seed uint64) (r *run, err error) { return playLogs(t, outlineOf(t, seed)) }
+
+func playLogs(t *testing.T, o outline) (r *run, err error) {
+	r = newRun(t, o)
 	return r, r.told(r.story(r.size.rounds), "TestSeeds")
 }
 
@@ -431,12 +439,13 @@ func (r *run) told(err error, test string) error {
 	if err == nil {
 		return nil
 	}
+	r.violation = err
 	for _, line := range r.node.world.Trace() {
 		r.t.Log(line)
 	}
 	lines := r.node.log.lines
-	return fmt.Errorf("seed %d (%s, level %s, %d cores, %v), after %v: %w\n%s\nagain: SEED=%d go test -tags invariants -count=1 -v -run '^%s$' ./internal/simtest",
-		r.seed, r.size.name, levels[r.seed%3], r.node.cores, r.node.sets, r.crashes, err, strings.Join(lines[max(0, len(lines)-40):], "\n"), r.seed, test)
+	return fmt.Errorf("seed %d (%s, level %s, %d cores, %v), after %v: %w\n%s\nagain: %s\nsmaller: make sim-shrink SEED=%d STORY=%s",
+		r.seed, r.size.name, levels[r.seed%3], r.node.cores, r.node.sets, r.crashes, err, strings.Join(lines[max(0, len(lines)-40):], "\n"), r.outline.command(test), r.seed, test)
 }
 
 func TestSeeds(t *testing.T) {

@@ -27,6 +27,9 @@ var stories = [...]func(*testing.T, uint64) (*run, error){oneSeed, oneSociety, o
 // storyNamed are the stories as STORY names them: by the test of the first seeds of each.
 var storyNamed = map[string]func(*testing.T, uint64) (*run, error){"TestSeeds": oneSeed, "TestSocietySeeds": oneSociety, "TestFaultSeeds": oneFaulty}
 
+// outlined are the stories of which a part can be told.
+var outlined = map[string]func(*testing.T, outline) (*run, error){"TestSeeds": playLogs, "TestSocietySeeds": playSociety, "TestFaultSeeds": playFaulty}
+
 // TestSim is make sim: seeds from FIRST on, SEEDS of them, on all processors. It says
 // what it is doing, goes on after a violation, and on an interrupt says where to go on.
 func TestSim(t *testing.T) {

@@ -14,12 +14,13 @@ import (
 
 // newSociety is a story with groups and transactions: what every seed has, and what
 // it draws.
-func newSociety(t *testing.T, seed uint64) *run {
+func newSociety(t *testing.T, o outline) *run {
+	seed := o.seed
 	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 77)), ids: map[int64]bool{}, crashes: map[string]int{}}
-	o := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines, SlowSyncNanos: int64(seed%3) * 3e6}
+	options := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines, SlowSyncNanos: int64(seed%3) * 3e6}
 	durable := r.rand.IntN(2) == 0
 	r.node = &node{
-		world: sim.New(seed, o), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
+		world: sim.New(seed, options), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
@@ -55,6 +56,7 @@ func newSociety(t *testing.T, seed uint64) *run {
 		r.producers = append(r.producers, p)
 	}
 	r.populate()
+	r.abridge(&o)
 	return r
 }
 
@@ -249,7 +251,11 @@ func (r *run) describeCrews(ends map[guarantees.Partition]int64) (text string) {
 
 // oneSociety runs a seed's story of groups and transactions.
 func oneSociety(t *testing.T, seed uint64) (r *run, err error) {
-	r = newSociety(t, seed)
+	return playSociety(t, outlineOf(t, seed))
+}
+
+func playSociety(t *testing.T, o outline) (r *run, err error) {
+	r = newSociety(t, o)
 	return r, r.told(r.societyStory(r.size.rounds), "TestSocietySeeds")
 }
 

@@ -92,8 +92,10 @@ func (s *society) step() error {
 			return fmt.Errorf("group %s: %w", c.name, err)
 		}
 	}
-	if err := s.noise.step(); err != nil {
-		return err
+	if !s.noise.silent {
+		if err := s.noise.step(); err != nil {
+			return err
+		}
 	}
 	for _, d := range s.desks {
 		if err := d.step(); err != nil {
