@@ -116,7 +116,7 @@ func (x *examination) Deliver(*reactor.Core) {
 // tell says what an operator should know.
 func (x *examination) tell() {
 	p, n := x.p, len(x.found)
-	if x.rebuilt != nil {
+	if x.rebuilt != nil && x.err == nil { // with an error they could not be made
 		p.store.Stats.IndexesRebuilt++
 		p.store.note("the indexes of segment %d of %s were made anew: %v", x.segments[n-1].base, &p.id, x.rebuilt)
 		for _, note := range x.notes {

@@ -44,8 +44,7 @@ func (r *run) fullDisk() error {
 	if err := r.live(50e6); err != nil {
 		return err
 	}
-	w.Kill()
-	if err := r.restart(false); err != nil {
+	if err := r.ended("kill", false, func() error { w.Kill(); return nil }); err != nil {
 		return err
 	}
 	if err := r.verify(); err != nil {
