@@ -106,7 +106,7 @@ sim:
 
 # The story of SEED (of the test STORY, or TestFaultSeeds) cut down to what it takes to fail in the same way, and the command that replays it.
 sim-shrink:
-	SHRINK=1 SEED=$(SEED) STORY=$(STORY) go test -tags invariants -count=1 -timeout 10m -v -run '^TestShrink$$' ./internal/simtest
+	SHRINK=1 SEED=$(SEED) STORY=$(STORY) go test -tags invariants -count=1 -timeout 10m -v -run 'TestShrink' ./internal/simtest
 
 # Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
 sim-mutants:

@@ -20,9 +20,9 @@ func leftBy(t *testing.T, seed uint64, dir string) (how string) {
 	t.Helper()
 	var r *run
 	if seed%2 == 0 {
-		r = newSociety(t, seed)
+		r = newSociety(t, drawn(seed))
 	} else {
-		r = newRun(t, seed)
+		r = newRun(t, drawn(seed))
 	}
 	how, err := r.leave()
 	if err != nil {
