@@ -48,6 +48,17 @@ func (r *logReader) view(pos int64, n int) ([]byte, error) {
 // errNoBatch: there is no whole batch at this place. What is there is torn, damaged or empty.
 var errNoBatch = errors.New("no record batch")
 
+// skims is told of a batch whose records nobody looks at: where the next header is far, little is read for it.
+func (r *logReader) skims(batchBytes int64) {
+	r.atATime = logReaderBytes
+	if batchBytes >= skimFrom {
+		r.atATime = protocol.HeaderBytes
+	}
+}
+
+// skimFrom is from what size of batches on a read for each header is faster than reading everything.
+const skimFrom = 4 << 10
+
 // header returns the header of the batch at pos, as a batch without records, once its length is believable. It
 // wraps errNoBatch if there is none.
 func (r *logReader) header(pos int64) (protocol.Batch, error) {

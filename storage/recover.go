@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"slipstream/ring"
 )
@@ -16,15 +17,41 @@ type OpenOptions struct {
 	Clean         bool  // the broker was shut down cleanly: the log is as its files say
 	// ID, if its Topic is not empty, is whose log the caller expects: another topic id in the directory is an error.
 	ID TopicPartition
-	// Progress, if not nil, is called now and then while batches are validated.
-	Progress func(Progress)
+	// Told, if not nil, is told of bytes as they are validated: now and then, on any of Parallel's threads.
+	Told func(bytes int64)
+	// Parallel, if not nil, has do called for each number below n, on as many threads as there are to spare, and returns when all is
+	// done: segments are validated beside each other. Nil: one after the other.
+	Parallel func(n int, do func(i int))
 }
 
-// Progress is how far the recovery of a partition has come.
-type Progress struct {
-	Partition  TopicPartition
-	DoneBytes  int64
-	TotalBytes int64
+// BytesToValidate is how many bytes Open will read of a log that was not shut down cleanly: what is not of segments wholly below
+// the recovery point. Blocking; for progress.
+func BytesToValidate(k ring.Kernel, dir string, recoveryPoint int64) (bytes int64) {
+	entries, err := k.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	var logs []int64
+	for _, e := range entries {
+		if base, suffix, ok := parseFileName(e.Name); ok && suffix == logSuffix {
+			logs = append(logs, base)
+		}
+	}
+	slices.Sort(logs)
+	for _, base := range logs[firstToValidate(logs, recoveryPoint):] {
+		if info, err := k.Stat(dir + "/" + fileName(base, logSuffix)); err == nil {
+			bytes += info.Size
+		}
+	}
+	return bytes
+}
+
+// firstToValidate is the place of the segment that the recovery point is in.
+func firstToValidate(logs []int64, recoveryPoint int64) (first int) {
+	for first+1 < len(logs) && logs[first+1] <= recoveryPoint {
+		first++
+	}
+	return first
 }
 
 // RecoveryReport is what opening a partition came to.
@@ -50,9 +77,7 @@ type opening struct {
 	o      OpenOptions
 	report RecoveryReport
 	files  listing
-	total  int64 // bytes to validate
-	done   int64
-	since  int64 // bytes since the last progress
+	ahead  []validated // segments that were read together, and not settled yet
 
 	scanned     map[int64]bool // the segments that were validated, by base offset
 	scannedFrom int64          // the first of them
@@ -141,18 +166,14 @@ func (op *opening) loadSegments() error {
 	logs := op.files.logs
 	first := len(logs) // to validate
 	if !op.o.Clean {
-		first = 0
-		for first+1 < len(logs) && logs[first+1] <= op.o.RecoveryPoint {
-			first++
-		}
-		op.sizeUp(logs[first:])
+		first = firstToValidate(logs, op.o.RecoveryPoint)
 	}
 	for i, base := range logs {
 		s := &segment{base: base, unnamed: i >= first, unsettled: i >= first && i+1 < len(logs)}
 		op.p.segments = append(op.p.segments, s)
-		end := int64(-1) // where the next segment begins
-		if i+1 < len(logs) {
-			end = logs[i+1]
+		end := endOfLog(logs, i)
+		if i >= first && len(op.ahead) == 0 {
+			op.validateAhead(logs, i)
 		}
 		cut, err := op.loadSegment(s, end, i >= first)
 		if err != nil {
@@ -166,20 +187,39 @@ func (op *opening) loadSegments() error {
 	return nil
 }
 
+// endOfLog is where the segment behind the i-th begins, -1: it is the last.
+func endOfLog(logs []int64, i int) int64 {
+	if i+1 < len(logs) {
+		return logs[i+1]
+	}
+	return -1
+}
+
+// aheadSegments is how many segments are read together before they are settled, in order: what is kept of one is its index, at most
+// some megabytes.
+const aheadSegments = 16
+
+// validateAhead reads the segments from the i-th on together.
+func (op *opening) validateAhead(logs []int64, i int) {
+	n := min(len(logs)-i, aheadSegments)
+	op.ahead = make([]validated, n)
+	read := func(j int) {
+		f := segmentFiles{k: op.k, dir: op.p.dir, base: logs[i+j], end: endOfLog(logs, i+j)}
+		op.ahead[j] = f.validateLog(&op.p.config, op.o.Told)
+	}
+	if op.o.Parallel != nil && n > 1 {
+		op.o.Parallel(n, read)
+		return
+	}
+	op.ahead = op.ahead[:1]
+	read(0)
+}
+
 // gapBefore says whether the log so far ends before the next segment begins: a power cut took the end of a
 // segment that was not synced yet, between two batches, and the next one survived. What is behind the gap goes too: a log
 // is what was written up to some moment, or producers that send again what is missing would be taken for mad.
 func (op *opening) gapBefore(next int64) bool {
 	return !op.p.config.Compacted && op.p.next < next
-}
-
-// sizeUp adds up what there is to validate.
-func (op *opening) sizeUp(bases []int64) {
-	for _, base := range bases {
-		if info, err := op.k.Stat(op.p.path(base, logSuffix)); err == nil {
-			op.total += info.Size
-		}
-	}
 }
 
 // loadSegment opens one segment, validated if it must be. Else a closed one is not looked at before somebody wants to know of
@@ -203,8 +243,11 @@ func (op *opening) loadSegment(s *segment, end int64, validate bool) (cut bool, 
 		}
 		op.report.note("segment %d is validated: %v", s.base, err)
 		op.report.IndexesRebuilt++
+		return op.validate(s, end)
 	}
-	return op.validate(s, end)
+	v := op.ahead[0]
+	op.ahead = op.ahead[1:]
+	return op.settle(s, end, &v)
 }
 
 // removeBehind removes the segments behind one that had to be cut: their offsets would leave a gap.

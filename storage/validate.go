@@ -13,8 +13,6 @@ import (
 // header is a batch without its records.
 type header = protocol.Batch
 
-const progressBytes = 64 << 20
-
 // trustActive opens the last segment after a clean shutdown: from the last index entry on the batches' headers are
 // read, which gives the log's end; they must end where the file does.
 func (op *opening) trustActive(s *segment) error {
@@ -103,6 +101,7 @@ func (op *opening) eachHeader(base, position int64, f func(r *logReader, positio
 			return err
 		}
 		size := batchBytes(h)
+		r.skims(size)
 		if err := f(r, position, h); err != nil {
 			if errors.Is(err, errStop) {
 				return nil
@@ -114,77 +113,139 @@ func (op *opening) eachHeader(base, position int64, f func(r *logReader, positio
 	return nil
 }
 
+// validated is a segment that was read whole.
+type validated struct {
+	active
+	size     int64 // up to behind its last good batch
+	fileSize int64
+	modified int64 // ms
+	next     int64
+	epochs   []epochEntry // later ones than those before, as its batches have them
+	torn     error        // what is behind the last good batch
+	zeros    bool         // no more than zeros
+	err      error        // it could not be read
+}
+
+// readAheadBytes is how far ahead the disk is asked for what is validated next: the kernel's own read-ahead, of 128 KiB, would be waited for.
+const readAheadBytes = 4 << 20
+
+// validateLog reads a segment whole and changes nothing: it may run beside others of the same log. told is told of bytes as they
+// are read; it may be nil.
+func (f *segmentFiles) validateLog(c *Config, told func(bytes int64)) (v validated) {
+	v.active = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1}
+	v.next = f.base
+	info, err := f.k.Stat(f.path(logSuffix))
+	if err != nil {
+		v.err = err
+		return v
+	}
+	r, err := openLog(f.k, f.path(logSuffix), -1)
+	if err != nil {
+		v.err = err
+		return v
+	}
+	defer r.close()
+	if v.err = c.distrustCache(r); v.err != nil {
+		return v
+	}
+	v.fileSize, v.modified = r.size, info.ModifiedNanos/1e6
+	var asked, reported int64
+	for v.size < r.size {
+		if v.size+readAheadBytes > asked {
+			_ = f.k.Advise(r.fd, asked, 2*readAheadBytes, unix.FADV_WILLNEED) // advice
+			asked += 2 * readAheadBytes
+		}
+		b, err := r.batch(v.size)
+		if err == nil {
+			err = fits(b, f.base, v.next, f.end)
+		}
+		if errors.Is(err, errNoBatch) {
+			v.torn = err
+			break
+		}
+		if err != nil {
+			v.err = err
+			return v
+		}
+		v.take(b, f.base, c.IndexIntervalBytes)
+		if v.size-reported >= toldBytes && told != nil {
+			told(v.size - reported)
+			reported = v.size
+		}
+	}
+	v.zeros = v.torn != nil && r.zeroFrom(v.size)
+	if told != nil {
+		told(r.size - reported)
+	}
+	return v
+}
+
+// toldBytes is how often progress is told.
+const toldBytes = 4 << 20
+
+// take takes the next batch in.
+func (v *validated) take(b protocol.Batch, base int64, interval int32) {
+	if v.size == 0 {
+		v.firstTimestamp = b.MaxTimestamp()
+	}
+	v.add(v.size, len(b), int32(b.LastOffset()-base), b.MaxTimestamp(), interval)
+	if n := len(v.epochs); n == 0 || b.LeaderEpoch() > v.epochs[n-1].epoch {
+		v.epochs = append(v.epochs, epochEntry{b.LeaderEpoch(), b.BaseOffset()})
+	}
+	v.size += int64(len(b))
+	v.next = b.NextOffset()
+}
+
 // distrustCache has a log read from the disk, where the topic's appends wait for an fsync. After an fsync that failed the page cache has what
 // the disk does not: the pages are clean, the next fsync succeeds, and what a recovery took in from the cache would be gone after a power cut,
 // though consumers had read it. An error that nobody has been told yet is told by this fsync.
-func (op *opening) distrustCache(r *logReader) error {
-	if op.p.config.FlushMessages == neverFlush {
+func (c *Config) distrustCache(r *logReader) error {
+	if c.FlushMessages == neverFlush {
 		return nil
 	}
-	if err := op.k.Sync(r.fd); err != nil {
+	if err := r.k.Sync(r.fd); err != nil {
 		return err
 	}
-	return op.k.Advise(r.fd, 0, 0, unix.FADV_DONTNEED)
+	return r.k.Advise(r.fd, 0, 0, unix.FADV_DONTNEED)
 }
 
 // validate reads a segment whole, cuts it behind its last good batch, and writes its indexes anew.
 // end is where the next segment begins, or -1.
 func (op *opening) validate(s *segment, end int64) (cut bool, err error) {
-	r, err := openLog(op.k, op.p.path(s.base, logSuffix), -1)
-	if err != nil {
-		return false, err
-	}
-	defer r.close()
-	if err := op.distrustCache(r); err != nil {
-		return false, err
+	f := segmentFiles{k: op.k, dir: op.p.dir, base: s.base, end: end}
+	v := f.validateLog(&op.p.config, op.o.Told)
+	return op.settle(s, end, &v)
+}
+
+// settle makes a segment what was found of it.
+func (op *opening) settle(s *segment, end int64, v *validated) (cut bool, err error) {
+	if v.err != nil {
+		return false, v.err
 	}
 	if err := op.forgetAborted(s); err != nil {
 		return false, err
 	}
 	op.report.SegmentsScanned++
+	op.report.BytesScanned += v.size
 	op.p.touched = true
-	a := active{indexBuilder: newIndexBuilder(), firstTimestamp: -1}
-	next, position := s.base, int64(0)
-	var torn error
-	for position < r.size {
-		b, err := r.batch(position)
-		if err == nil {
-			err = fits(b, s.base, next, end)
-		}
-		if errors.Is(err, errNoBatch) {
-			torn = err
-			break
-		}
-		if err != nil {
-			return false, err
-		}
-		if position == 0 {
-			a.firstTimestamp = b.MaxTimestamp()
-		}
-		a.add(position, len(b), int32(b.LastOffset()-s.base), b.MaxTimestamp(), op.p.config.IndexIntervalBytes)
-		if op.p.epochs.assignSeen(b.LeaderEpoch(), b.BaseOffset()) {
+	for _, e := range v.epochs {
+		if op.p.epochs.assignSeen(e.epoch, e.start) {
 			op.p.epochsLost = true
 		}
-		position += int64(len(b))
-		next = b.NextOffset()
-		op.progressed(int64(len(b)))
 	}
-	s.size, s.largest, s.oldest, s.modified = position, a.maxTimestamp, a.firstTimestamp, op.modified(s)
-	op.report.BytesScanned += position
-	if torn != nil && end < 0 && op.p.config.FlushMessages != neverFlush && r.zeroFrom(position) {
-		torn = nil // filled ahead, not torn; the file is cut below
-	}
-	if torn != nil {
+	s.size, s.largest, s.oldest, s.modified = v.size, v.maxTimestamp, v.firstTimestamp, v.modified
+	// Zeros behind the last segment's batches are room that was made ahead; the file is cut below.
+	if v.torn != nil && !(v.zeros && end < 0 && op.p.config.FlushMessages != neverFlush) {
 		cut = true
-		op.report.BytesCut += r.size - position
-		op.report.note("segment %d is cut from %d to %d bytes: %v", s.base, r.size, position, torn)
+		op.report.BytesCut += v.fileSize - v.size
+		op.report.note("segment %d is cut from %d to %d bytes: %v", s.base, v.fileSize, v.size, v.torn)
 	}
-	a.allocated = position
-	a.addTime()
-	if err := op.writeIndexes(s, &a); err != nil {
+	v.allocated = v.size
+	v.addTime()
+	if err := op.writeIndexes(s, &v.active); err != nil {
 		return cut, err
 	}
-	op.p.active, op.p.next = a, next
+	op.p.active, op.p.next = v.active, v.next
 	return cut, nil
 }
 
@@ -210,22 +271,4 @@ func (op *opening) writeIndexes(s *segment, a *active) error {
 	s.entries, s.timeEntries = int32(len(a.index)), int32(len(a.time))
 	a.index, a.time = nil, nil
 	return nil
-}
-
-// modified is when a segment was last written to (ms).
-func (op *opening) modified(s *segment) int64 {
-	info, err := op.k.Stat(op.p.path(s.base, logSuffix))
-	if err != nil {
-		return op.k.Wall() / 1e6
-	}
-	return info.ModifiedNanos / 1e6
-}
-
-func (op *opening) progressed(n int64) {
-	op.done += n
-	op.since += n
-	if op.since >= progressBytes && op.o.Progress != nil {
-		op.since = 0
-		op.o.Progress(Progress{Partition: op.p.id, DoneBytes: op.done, TotalBytes: max(op.total, op.done)})
-	}
 }

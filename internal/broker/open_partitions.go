@@ -7,9 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
@@ -151,39 +148,8 @@ func (b *Broker) dirFor(p *metadata.Partition) (dir *logDir, id metadata.UUID) {
 	return b.dirWithID(id), id
 }
 
-// openAll opens partitions on several goroutines and logs progress once it has
-// taken a second.
-func (b *Broker) openAll(work []*opening) {
-	var next, done atomic.Int64
-	var wait sync.WaitGroup
-	finished := make(chan struct{})
-	threads := min(max(b.recoveryThreads(), 1), max(len(work), 1))
-	open := func() {
-		for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
-			b.openOne(work[i])
-			done.Add(1)
-		}
-	}
-	if threads == 1 {
-		open() // in order, as the simulator needs it
-		return
-	}
-	for range threads {
-		wait.Go(open)
-	}
-	go func() { wait.Wait(); close(finished) }()
-	for tick := time.NewTicker(time.Second); ; {
-		select {
-		case <-finished:
-			tick.Stop()
-			return
-		case <-tick.C:
-			b.log.Info("opening partitions", "done", done.Load(), "of", len(work))
-		}
-	}
-}
-
-func (b *Broker) openOne(o *opening) {
+// openOne opens a partition. r, which may be nil, is told how far it has come and has threads to spare.
+func (b *Broker) openOne(o *opening, r *recovery) {
 	if o.dir == nil {
 		return
 	}
@@ -195,11 +161,15 @@ func (b *Broker) openOne(o *opening) {
 		o.opened, o.err = storage.Create(b.kernel, dir, id, o.topic.settings, o.epoch)
 		return
 	}
-	o.opened, o.report, o.err = storage.Open(b.kernel, dir, o.topic.settings, storage.OpenOptions{
+	options := storage.OpenOptions{
 		RecoveryPoint: points.RecoveryPoint[name], LogStart: points.LogStart[name],
 		CleanedTo: points.CleanedTo[name],
 		Clean:     o.dir.clean, ID: id,
-	})
+	}
+	if r != nil {
+		options.Parallel, options.Told = r.parallel, r.told
+	}
+	o.opened, o.report, o.err = storage.Open(b.kernel, dir, o.topic.settings, options)
 	if o.err == nil && o.opened.ID().TopicID != o.topic.id {
 		o.err = fmt.Errorf("directory %s belongs to a topic of id %s, the metadata says %s", dir, o.opened.ID().TopicID, o.topic.id)
 	}

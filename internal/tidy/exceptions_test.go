@@ -8,16 +8,16 @@ import "testing"
 // offCore are files of core packages that run elsewhere: at start-up and shutdown,
 // on helpers, or at the border between other goroutines and a core.
 var offCore = map[string]string{
-	"reactor/helpers.go":                 "the pool of goroutines that jobs are offloaded to",
-	"reactor/inject.go":                  "messages from any goroutine enter a core here",
-	"storage/probe.go":                   "the writer's probe at start-up has a thread of its own, before any core turns",
-	"internal/broker/serve.go":           "starts the cores' threads and waits for their end",
-	"internal/broker/open.go":            "start-up, before any core turns",
-	"internal/broker/open_partitions.go": "start-up, before any core turns",
-	"internal/broker/warm.go":            "start-up, before any core turns",
-	"internal/broker/addresses.go":       "start-up: names are resolved before there is a core",
-	"internal/broker/scratch.go":         "helpers' scratch memory, shared between goroutines",
-	"protocol/decompress.go":             "helpers share codecs that are dear to make",
+	"reactor/helpers.go":               "the pool of goroutines that jobs are offloaded to",
+	"reactor/inject.go":                "messages from any goroutine enter a core here",
+	"storage/probe.go":                 "the writer's probe at start-up has a thread of its own, before any core turns",
+	"internal/broker/serve.go":         "starts the cores' threads and waits for their end",
+	"internal/broker/open.go":          "start-up, before any core turns",
+	"internal/broker/open_recovery.go": "start-up, before any core turns",
+	"internal/broker/warm.go":          "start-up, before any core turns",
+	"internal/broker/addresses.go":     "start-up: names are resolved before there is a core",
+	"internal/broker/scratch.go":       "helpers' scratch memory, shared between goroutines",
+	"protocol/decompress.go":           "helpers share codecs that are dear to make",
 }
 
 // importExceptions are imports against the rules: "file import".
