@@ -54,7 +54,9 @@ func (m *MetaProperties) encode(nowNanos int64) []byte {
 
 func decodeMetaProperties(b []byte) (m MetaProperties, err error) {
 	p := parseProperties(string(b))
-	if v := p["version"]; v != "1" {
+	if v := p["version"]; v == "" {
+		return m, errors.New("it has no version: it is damaged, or something else's")
+	} else if v != "1" {
 		return m, fmt.Errorf("version %q is not known, only 1", v)
 	}
 	m.ClusterID = p["cluster.id"]

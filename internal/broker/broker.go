@@ -21,6 +21,7 @@ type Broker struct {
 	kernel   kernel
 	dirs     []*logDir                // log.dirs, in order
 	metaDir  *logDir                  // the one with the metadata log
+	where    map[string]*logDir       // partitions by directory name, as this start found them
 	opened   map[partitionKey]*logDir // where this start has found or made partitions
 
 	clusterID   string

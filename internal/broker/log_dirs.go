@@ -16,19 +16,20 @@ import (
 
 // logDir is a data directory. It does not change once the cores run; what is out of service since is Shard.offline.
 type logDir struct {
-	path   string // as it was named
-	abs    string // what clients are told
-	index  int    // in Broker.dirs; -1: it has the metadata log and nothing else
-	lock   int    // descriptor that holds .lock; -1: none
-	found  bool   // it was there
-	fresh  bool   // it has no meta.properties yet
-	device uint64
-	inode  uint64
-	meta   storage.MetaProperties
-	failed error // why this start goes on without it
-	clean  bool  // the last run has closed all its partitions
-	points storage.Checkpoints
-	writer storage.WriterProbe
+	path       string // as it was named
+	abs        string // what clients are told
+	index      int    // in Broker.dirs; -1: it has the metadata log and nothing else
+	lock       int    // descriptor that holds .lock; -1: none
+	found      bool   // it was there
+	fresh      bool   // it has no meta.properties yet
+	device     uint64
+	inode      uint64
+	meta       storage.MetaProperties
+	partitions []string // names of partitions' directories in it
+	failed     error    // why this start goes on without it
+	clean      bool     // the last run has closed all its partitions
+	points     storage.Checkpoints
+	writer     storage.WriterProbe
 }
 
 // id is its directory.id.

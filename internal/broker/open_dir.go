@@ -24,13 +24,15 @@ func (b *Broker) takeDirectories() error {
 	if err := b.inspectAll(); err != nil {
 		return err
 	}
-	for _, d := range b.everyDir() {
-		if d.failed != nil {
-			continue
-		}
-		if err := b.take(d); err != nil {
-			if err = b.without(d, err); err != nil {
-				return err
+	for _, there := range []bool{true, false} { // one that is in use keeps the others from being made
+		for _, d := range b.everyDir() {
+			if d.failed != nil || d.found != there {
+				continue
+			}
+			if err := b.take(d); err != nil {
+				if err = b.without(d, err); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -138,8 +140,11 @@ func (b *Broker) inspect(d *logDir) error {
 	if err != nil {
 		return fmt.Errorf("data directory %s cannot be told whose it is: %w", d.path, err)
 	}
-	d.fresh = false
+	d.fresh, d.partitions = false, d.partitions[:0]
 	for _, e := range entries {
+		if _, _, kind := storage.ParseDirName(e.Name); e.Dir && kind == storage.DirPartition {
+			d.partitions = append(d.partitions, e.Name)
+		}
 		if e.Name == metadataDir && d != b.metaDir {
 			return fmt.Errorf("data directory %s has the metadata log (%s), and %s is where it should be: name that directory first in log.dirs, or as metadata.log.dir",
 				d.path, metadataDir, b.metaDir.path)
@@ -197,9 +202,27 @@ func (b *Broker) agree() error {
 			return err
 		}
 	}
+	if err := b.findPartitions(); err != nil {
+		return err
+	}
 	if first != nil && b.metaDir.fresh {
 		return fmt.Errorf("data directory %s is a broker's, and %s, where its metadata log should be, is new: name the directory that has %s first in log.dirs, or as metadata.log.dir",
 			first.path, b.metaDir.path, metadataDir)
+	}
+	return nil
+}
+
+// findPartitions says which directory each partition is in, by the name of its own directory. One that is in two was
+// copied, or moved by hand: it is for a person to say which is the right one.
+func (b *Broker) findPartitions() error {
+	b.where = map[string]*logDir{}
+	for _, d := range b.usable() {
+		for _, name := range d.partitions {
+			if other := b.where[name]; other != nil {
+				return fmt.Errorf("partition %s is in two data directories, %s and %s: remove the one that is out of date, or move it elsewhere", name, other.path, d.path)
+			}
+			b.where[name] = d
+		}
 	}
 	return nil
 }

@@ -27,21 +27,17 @@ type opening struct {
 }
 
 // openPartitions opens every partition of the image, several at once, and gives
-// each to its core. Nothing is changed before it is known what is where.
+// each to its core.
 func (b *Broker) openPartitions() error {
-	where, err := b.findPartitions()
-	if err != nil {
-		return err
-	}
 	b.shards[controllerCore].controller.rules.Directories = b.measure(b.usable())
-	work := b.partitionsToOpen(where)
+	work := b.partitionsToOpen()
 	for _, d := range b.usable() {
 		if err := b.prepare(d); err != nil {
 			return err
 		}
 	}
 	b.report.Clean = b.metaDir.clean || b.metaDir.index < 0
-	for _, d := range where { // the order does not show
+	for _, d := range b.where { // the order does not show
 		b.report.Clean = b.report.Clean && d.clean
 	}
 	b.openAll(work)
@@ -52,30 +48,9 @@ func (b *Broker) openPartitions() error {
 		}
 		b.give(o)
 	}
+	b.where = nil
 	b.report.Topics, b.report.Partitions = len(b.shards[0].topics), len(work)
 	return nil
-}
-
-// findPartitions says which directory each partition is in, by the name of its own directory. One that is in two was
-// copied, or moved by hand: it is for a person to say which is the right one.
-func (b *Broker) findPartitions() (map[string]*logDir, error) {
-	where := map[string]*logDir{}
-	for _, d := range b.usable() {
-		entries, err := b.kernel.ReadDir(d.path)
-		if err != nil {
-			return nil, fmt.Errorf("data directory %s cannot be read: %w", d.path, err)
-		}
-		for _, e := range entries {
-			if _, _, kind := storage.ParseDirName(e.Name); !e.Dir || kind != storage.DirPartition {
-				continue
-			}
-			if other := where[e.Name]; other != nil {
-				return nil, fmt.Errorf("partition %s is in two data directories, %s and %s: remove the one that is out of date, or move it elsewhere", e.Name, other.path, d.path)
-			}
-			where[e.Name] = d
-		}
-	}
-	return where, nil
 }
 
 // prepare reads a directory's checkpoints, takes its clean marker, and tidies up what earlier runs have left.
@@ -112,13 +87,13 @@ func (b *Broker) wanted(topic string, partition int32, id protocol.UUID) bool {
 }
 
 // partitionsToOpen lists the partitions of the image with the directory that each is in, or is to be made in.
-func (b *Broker) partitionsToOpen(where map[string]*logDir) (work []*opening) {
+func (b *Broker) partitionsToOpen() (work []*opening) {
 	missing := map[metadata.UUID]int{}
 	for _, t := range b.shards[0].image.Topics() {
 		for i := range t.Partitions {
 			p := &t.Partitions[i]
 			o := &opening{topic: b.shards[0].topics[protocol.UUID(t.ID)], partition: p.Index, epoch: p.LeaderEpoch}
-			if o.dir = where[storage.DirName(t.Name, p.Index)]; o.dir == nil {
+			if o.dir = b.where[storage.DirName(t.Name, p.Index)]; o.dir == nil {
 				var id metadata.UUID
 				if o.dir, id = b.dirFor(p); o.dir == nil {
 					missing[id]++
