@@ -32,6 +32,7 @@ type syncing struct {
 	file      *File // retained for the request in flight
 	unsynced  int64 // messages since the last append that had to wait
 	timer     reactor.Timer
+	again     settleAgain
 }
 
 const maxFlushMillis = math.MaxInt64 / 1_000_000
@@ -220,6 +221,34 @@ func (p *Partition) refuseUnsynced() {
 	}
 }
 
+// settleAgain goes on with a sync that found no room for leader-epoch-checkpoint. Whoever waits for the sync waits on.
+type settleAgain struct {
+	p     *Partition
+	timer reactor.Timer
+	said  bool // to the operator
+}
+
+const settleAgainNanos = 200e6
+
+func (a *settleAgain) begin(p *Partition) {
+	a.p = p
+	if !a.said {
+		a.said = true
+		p.store.note("leader-epoch-checkpoint of %s finds no room: what waits for an fsync waits for room", &p.id)
+	}
+	p.store.core.After(settleAgainNanos, &a.timer, a)
+}
+
+// Fire implements reactor.TimerHandler.
+func (a *settleAgain) Fire(*reactor.Timer) {
+	if a.p.trouble == unsyncable { // writeback failed meanwhile, or it was abandoned
+		a.p.syncing.running = false
+		a.p.quieted()
+		return
+	}
+	a.p.syncNext()
+}
+
 // settleJob makes durable what belongs to a segment beside its .log: names, indexes, and the
 // producers' snapshot at its end, and the leader epochs so far.
 type settleJob struct {
@@ -230,6 +259,7 @@ type settleJob struct {
 	fresh, settled bool
 	aborted        []abortedTxn // that the .txnindex does not have yet
 	epochs         []byte       // nil: the file is as it should be
+	full           bool         // err is that there was no room for a file that is written as a whole: it may be tried again
 	err            error
 }
 
@@ -251,10 +281,14 @@ func (j *settleJob) Work(k kernel) reactor.Message {
 			syncFile(k, j.dir+"/"+epochCheckpointName),
 			k.SyncDir(parent))
 	}
+	if j.err != nil {
+		return j // an fsync that has failed is not for a second try
+	}
 	if j.epochs != nil {
-		j.err = errors.Join(j.err, replaceFile(k, j.dir+"/"+epochCheckpointName, j.epochs)) // syncs the directory
+		j.err = replaceFile(k, j.dir+"/"+epochCheckpointName, j.epochs) // syncs the directory
+		j.full = Full(j.err)
 	} else {
-		j.err = errors.Join(j.err, k.SyncDir(j.dir))
+		j.err = k.SyncDir(j.dir)
 	}
 	return j
 }
@@ -267,13 +301,18 @@ func (j *settleJob) Deliver(*reactor.Core) {
 		p.quieted()
 		return
 	}
+	if j.full && !p.closed {
+		p.epochsChanged = true
+		p.syncing.again.begin(p)
+		return
+	}
 	if j.err != nil {
 		p.syncing.running = false
 		p.store.note("a segment of %s could not be synced: %v; its log takes no more appends until the broker is restarted", &p.id, j.err)
 		p.syncFailed(j.err)
 		return
 	}
-	p.fresh, j.segment.unnamed = false, false
+	p.fresh, j.segment.unnamed, p.syncing.again.said = false, false, false
 	if !j.settled {
 		j.segment.unsettled = false
 		p.abortsWritten(j.segment)

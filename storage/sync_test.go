@@ -2,6 +2,8 @@ package storage
 
 import (
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"slipstream/protocol"
@@ -157,4 +159,74 @@ func TestOffsetsStayInOrder(t *testing.T) {
 	if o != good {
 		t.Errorf("%+v", o)
 	}
+}
+
+// TestNoRoomToSettle: an fsync that finds no room for leader-epoch-checkpoint is no failed fsync: who waits for it waits for
+// room.
+func TestNoRoomToSettle(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	cfg := smallConfig()
+	cfg.FlushMessages = 1
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
+	r.must(p, spec{value: 50}.batch())
+	p.SetLeaderEpoch(7)
+	tried := 0
+	r.kernel.set(func(f *faults) {
+		f.failFiles = func(op, path string) error {
+			if op == "open" && strings.Contains(path, epochCheckpointName) {
+				tried++
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+	})
+	a := r.begin(p, spec{value: 50}.batch())
+	r.until("it was tried a few times", func() bool { return tried >= 3 })
+	if a.answered != 0 || p.Failed() {
+		t.Fatalf("answered %d with %v, failed: %t", a.answered, a.Err, p.Failed())
+	}
+	r.kernel.set(func(f *faults) { f.failFiles = nil })
+	r.until("the append is answered", func() bool { return a.answered > 0 })
+	if a.Err != protocol.NONE || p.Offsets().RecoveryPoint != 2 {
+		t.Errorf("%v, %+v", a.Err, p.Offsets())
+	}
+	if len(r.notes) != 1 {
+		t.Errorf("notes %q", r.notes)
+	}
+	if errs := r.close(); errs != nil {
+		t.Fatal(errs)
+	}
+}
+
+// TestAbandon takes a log out of service with appends in every state: all are answered, and nothing of it is left in the store.
+func TestAbandon(t *testing.T) {
+	writers(t, func(t *testing.T, o StoreOptions) {
+		r := newRig(t, o)
+		cfg := smallConfig()
+		cfg.FlushMessages = 1
+		p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
+		other := r.create(filepath.Join(t.TempDir(), "others-0"), cfg)
+		r.must(p, spec{value: 50}.batch())
+		waits, queued := r.begin(p, spec{value: 50}.batch()), (*appending)(nil)
+		r.turns(1)
+		queued = r.begin(p, spec{value: 60}.batch())
+		done := false
+		r.store.Abandon(p, func() { done = true })
+		r.until("it is gone", func() bool { return done })
+		for _, a := range []*appending{waits, queued} {
+			if a.answered != 1 || a.Err != protocol.KAFKA_STORAGE_ERROR && a.Err != protocol.NONE {
+				t.Errorf("answered %d times, %v", a.answered, a.Err)
+			}
+		}
+		if queued.Err != protocol.KAFKA_STORAGE_ERROR || r.store.Partitions() != 1 {
+			t.Errorf("%v, %d partitions", queued.Err, r.store.Partitions())
+		}
+		if a := r.append(p, spec{value: 5}.batch()); a.Err != protocol.NOT_LEADER_OR_FOLLOWER {
+			t.Errorf("an append to it: %v", a.Err)
+		}
+		r.must(other, spec{value: 50}.batch())
+		if errs := r.close(); errs != nil {
+			t.Fatal(errs)
+		}
+	})
 }

@@ -178,10 +178,11 @@ func (s *Shard) host(m *commit, t *topicState, r *metadata.PartitionRecord) {
 type makePartition struct {
 	shard    *Shard
 	hosted   *hosted
-	commit   *commit
+	commit   *commit // nil once it was told
 	settings storage.Config
 	made     *storage.Partition
 	err      error
+	timer    reactor.Timer
 }
 
 // Work implements reactor.Job.
@@ -196,22 +197,54 @@ func (j *makePartition) Work(k kernel) reactor.Message {
 func (j *makePartition) Deliver(*reactor.Core) {
 	s, h := j.shard, j.hosted
 	switch {
+	case j.err != nil && !h.gone:
+		j.failed()
 	case j.err != nil:
-		// The partition stays without a log: clients get KAFKA_STORAGE_ERROR.
-		h.failed = true
-		s.outOfService++
-		s.suspectDir(h.dir, j.err)
-		s.broker.log.Error("a new partition's files could not be made",
-			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
 	case h.gone:
 		s.store.Adopt(j.made)
 		s.discard(j.commit, j.made)
 	default:
+		if h.failed {
+			h.failed = false
+			s.outOfService--
+		}
 		h.log = j.made
 		s.store.Adopt(j.made)
 		s.coordinate(h)
 	}
-	j.commit.progressed()
+	if j.commit != nil {
+		j.commit.progressed()
+		j.commit = nil
+	}
+}
+
+// makeAgainNanos is how long a partition waits for room for its files.
+const makeAgainNanos = 1e9
+
+// failed leaves the partition without a log: clients get KAFKA_STORAGE_ERROR. Where there was no room, it is tried again.
+func (j *makePartition) failed() {
+	s, h := j.shard, j.hosted
+	first := !h.failed
+	if first {
+		h.failed = true
+		s.outOfService++
+		s.broker.log.Error("a new partition's files could not be made",
+			"topic", h.topic.name, "partition", h.key.partition, "error", j.err)
+	}
+	if storage.Full(j.err) {
+		s.core.After(makeAgainNanos, &j.timer, j)
+		return
+	}
+	s.suspectDir(h.dir, j.err)
+}
+
+// Fire implements reactor.TimerHandler.
+func (j *makePartition) Fire(*reactor.Timer) {
+	if j.hosted.gone || j.shard.core.Draining() {
+		return
+	}
+	j.settings = j.hosted.topic.settings // they may have changed meanwhile
+	j.shard.core.Offload(j)
 }
 
 // removeTopic forgets a topic and discards its partitions on this core.
@@ -252,14 +285,18 @@ func (s *Shard) removeTopic(m *commit, id protocol.UUID) {
 // is renamed, and removed after file.delete.delay.ms. The commit is not done before
 // the rename is: a topic of the same name may come next.
 func (s *Shard) discard(m *commit, p *storage.Partition) {
-	m.work++
+	if m != nil {
+		m.work++
+	}
 	id := p.ID()
 	s.store.Delete(p, func(err error) {
 		if err != nil {
 			s.broker.log.Error("the directory of a deleted partition could not be renamed",
 				"topic", id.Topic, "partition", id.Partition, "error", err)
 		}
-		m.progressed()
+		if m != nil {
+			m.progressed()
+		}
 	})
 }
 
