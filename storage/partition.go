@@ -126,8 +126,21 @@ func (p *Partition) Failed() bool { return p.trouble == unsyncable }
 // LeaderEpoch is the epoch that batches are stamped with.
 func (p *Partition) LeaderEpoch() int32 { return p.epoch }
 
-// SetConfig replaces the topic's settings from the next append on.
-func (p *Partition) SetConfig(cfg Config) { p.config = cfg }
+// SetConfig replaces the topic's settings: from the next append on, but for flush.ms, which holds for what is written already
+// as well.
+func (p *Partition) SetConfig(cfg Config) {
+	waited := p.config.FlushMillis
+	p.config = cfg
+	if p.store == nil || p.closed || cfg.FlushMillis == waited {
+		return
+	}
+	if p.syncing.timer.Armed() {
+		p.store.core.Cancel(&p.syncing.timer)
+	}
+	if p.offsets.RecoveryPoint < p.offsets.LogEnd {
+		p.syncLater()
+	}
+}
 
 // SetLeaderEpoch makes epoch the one that batches are stamped with; the history of
 // epochs gets an entry at the log's end, as when a Kafka broker becomes leader. It reaches leader-epoch-checkpoint before

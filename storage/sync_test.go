@@ -92,6 +92,46 @@ func TestFlushMillis(t *testing.T) {
 	}
 }
 
+// TestFlushSettingsAreLive changes flush.ms and flush.messages under a log: what is written already is flushed by the new
+// flush.ms, and the next append goes by the new flush.messages.
+func TestFlushSettingsAreLive(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	cfg := smallConfig()
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), cfg)
+	flushed := func() bool { return p.Offsets().RecoveryPoint == p.Offsets().LogEnd }
+	for _, first := range []int64{cfg.FlushMillis, 3_600_000} { // never, and much later
+		cfg.FlushMillis = first
+		p.SetConfig(cfg)
+		r.must(p, spec{}.batch())
+		r.turns(5)
+		if flushed() {
+			t.Fatal("it is flushed already")
+		}
+		cfg.FlushMillis = 20
+		p.SetConfig(cfg)
+		r.until("it is flushed", flushed)
+	}
+	cfg.FlushMillis = 3_600_000
+	p.SetConfig(cfg)
+	r.must(p, spec{}.batch())
+	if flushed() {
+		t.Fatal("flush.ms of an hour flushes at once")
+	}
+	cfg.FlushMessages = 1
+	p.SetConfig(cfg)
+	r.must(p, spec{}.batch())
+	if !flushed() {
+		t.Error("flush.messages=1 answers before it has flushed")
+	}
+	cfg.FlushMessages = neverFlush
+	p.SetConfig(cfg)
+	before := r.store.Stats.Syncs
+	r.must(p, spec{}.batch())
+	if r.store.Stats.Syncs != before {
+		t.Error("flushed although nothing asks for it")
+	}
+}
+
 // TestWaiters wakes each waiter once when the high watermark moves, after the append was answered.
 func TestWaiters(t *testing.T) {
 	r := newRig(t, StoreOptions{})
