@@ -1,6 +1,6 @@
 # make run    build and serve ./data on 127.0.0.1:9092
 # make test   everything that must hold, in a little over a quarter of an hour
-# Longer: make demo, test-clients, test-clients-long, soak, test-kernels, fuzz, sim, sim-mutants, sim-shrink, capacity, bench, bench-peer, bench-report.
+# Longer: make demo, test-clients, test-clients-long, soak, kill, powercut, test-kernels, fuzz, sim, sim-mutants, sim-shrink, capacity, bench, bench-peer, bench-report.
 
 SHELL   := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -14,7 +14,7 @@ SLOW     = 'TestTransactionOfManyPartitions|TestManyAborted|TestQuotasHold|TestR
 SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-clients-long soak test-kernels fuzz sim sim-mutants sim-shrink capacity bench bench-peer bench-report clean
+        demo test-clients test-clients-long soak kill powercut test-kernels fuzz sim sim-mutants sim-shrink capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -89,6 +89,14 @@ test-clients-long: build
 # Members of consumer groups come, go, crash and stand still for SOAK_MINUTES; SOAK_CHAOS=1 kills the broker now and then.
 soak: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SOAK_MINUTES=$(SOAK_MINUTES) go test -count=1 -v -timeout 120m -run 'TestSoak' ./internal/clients
+
+# kill -9 under a load of everything that writes to logs, ROUNDS times (200) on one directory, each verified: about ten minutes.
+kill: build
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_KILL_ROUNDS=$(or $(ROUNDS),200) go test -count=1 -v -timeout 120m -run 'TestKillMixed' ./internal/clients
+
+# The power of a virtual machine cut under load, ROUNDS times (50) on ext4 and on XFS, the disk losing what was not flushed: half an hour each.
+powercut:
+	ROUNDS=$(or $(ROUNDS),50) internal/kernels/run.sh powercut
 
 # Real 6.1 and 6.12 kernels in QEMU.
 test-kernels:

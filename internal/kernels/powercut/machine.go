@@ -42,7 +42,8 @@ const (
 )
 
 // boot switches a guest on with image as its disk.
-func (p *plan) boot() (*machine, error) {
+// verify: log verify is run on it, as it is and after recovery and a stop; otherwise the broker that recovers goes on.
+func (p *plan) boot(verify bool) (*machine, error) {
 	d, err := openDisk(p.image, p.tear)
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func (p *plan) boot() (*machine, error) {
 	})
 	m.cmd = exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "768M", "-nodefaults",
 		"-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", p.kernel, "-initrd", p.initrd,
-		"-append", fmt.Sprintf("console=ttyS0 panic=-1 quiet MODE=power FILESYSTEM=%s PORT=%d SETTINGS=%s", p.filesystem, port, strings.Join(crash.BrokerSettings(), ";")),
+		"-append", fmt.Sprintf("console=ttyS0 panic=-1 quiet mitigations=off MODE=power FILESYSTEM=%s PORT=%d VERIFY=%s SETTINGS=%s", p.filesystem, port, map[bool]string{true: "1", false: "0"}[verify], strings.Join(crash.BrokerSettings(), ";")),
 		"-blockdev", "driver=nbd,node-name=d0,server.type=unix,server.path="+path, "-device", "virtio-blk-pci,drive=d0",
 		"-netdev", fmt.Sprintf("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:%d-:9092", port), "-device", "virtio-net-pci,netdev=n0,romfile=")
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

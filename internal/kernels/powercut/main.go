@@ -4,9 +4,9 @@
 //
 //	powercut -kernel K -initrd I -filesystem ext4 -image disk.img -rounds 50
 //
-// Each round: the machine boots and mounts the disk, a broker recovers and is stopped, `slipstream log verify` finds
-// nothing, a second broker starts, the ledger is held against it, load runs, QEMU is killed. In some rounds it is killed
-// before the load: while the file system or the broker recovers.
+// Each round: the machine boots and mounts the disk, a broker recovers, the ledger is held against it, load runs, QEMU is killed.
+// In every other round, about, the broker that recovers is stopped, `slipstream log verify` finds nothing, and a second broker goes on. In
+// some rounds the machine is killed before the load: while the file system or the broker recovers.
 //
 // The disk (disk.go) is harsher than an image file, which keeps every write that QEMU has made: it has a volatile cache
 // that only a flush empties, and at the cut a drawn part of it is dropped or torn. -lies makes flushes do nothing, which must be noticed.
@@ -34,12 +34,15 @@ type plan struct {
 	tear                                   int64
 	lies                                   bool
 
-	rng    *rand.Rand
-	ledger *crash.Ledger
-	begun  bool // the topics are made
-	cuts   cutCounts
-	early  int // cuts before any load
-	asCut  int // rounds in which log verify had problems with what the cut had left, all of them healed
+	rng      *rand.Rand
+	ledger   *crash.Ledger
+	begun    bool // the topics are made
+	limit    time.Duration
+	done     int // rounds
+	cuts     cutCounts
+	early    int // cuts before any load
+	verified int // rounds in which log verify was run
+	asCut    int // rounds in which log verify had problems with what the cut had left, all of them healed
 }
 
 func main() {
@@ -50,6 +53,7 @@ func main() {
 	flag.StringVar(&p.image, "image", "", "disk image; it is made anew")
 	flag.IntVar(&p.rounds, "rounds", 10, "power cuts")
 	flag.IntVar(&p.perSecond, "per-second", 100, "records a second of each producer")
+	flag.DurationVar(&p.limit, "limit", 0, "no round but the last begins later than this; 0: any time")
 	flag.BoolVar(&p.lies, "lies", false, "the disk answers flushes and does nothing")
 	seed := flag.Int64("seed", time.Now().UnixNano(), "of the moments and of what the cuts take")
 	flag.Parse()
@@ -65,8 +69,8 @@ func main() {
 		os.Exit(1)
 	}
 	c := p.ledger.Counts()
-	fmt.Printf("powercut: ok %s: %d cuts in %v, %d of them before any load; writes not flushed: %d kept, %d dropped, %d torn; %d records acknowledged, %d of them flushed, all there; %d lost in page-cache topics, suffixes; %d found that were not acknowledged; %d rounds with damage that recovery healed\n",
-		p.filesystem, p.rounds, time.Since(begun).Round(time.Second), p.early, p.cuts.kept, p.cuts.dropped, p.cuts.torn, c.Acknowledged, c.Flushed, c.Lost, c.Adopted, p.asCut)
+	fmt.Printf("powercut: ok %s: %d cuts in %v, %d of them before any load; log verify clean after recovery in %d; writes not flushed: %d kept, %d dropped, %d torn; %d records acknowledged, %d of them flushed, all there; %d lost in page-cache topics, suffixes; %d found that were not acknowledged; %d rounds with damage that recovery healed\n",
+		p.filesystem, p.done, time.Since(begun).Round(time.Second), p.early, p.verified, p.cuts.kept, p.cuts.dropped, p.cuts.torn, c.Acknowledged, c.Flushed, c.Lost, c.Adopted, p.asCut)
 	fmt.Printf("%+v\n", c)
 }
 
@@ -89,8 +93,10 @@ func (p *plan) run() error {
 	if out, err := exec.Command("mkfs."+p.filesystem, "-q", p.image).CombinedOutput(); err != nil {
 		return fmt.Errorf("mkfs.%s: %w: %s", p.filesystem, err, out)
 	}
-	for n := range p.rounds {
-		last := n == p.rounds-1
+	until := time.Now().Add(p.limit)
+	for last := false; !last; p.done++ {
+		n := p.done
+		last = n >= p.rounds-1 || p.limit > 0 && time.Now().After(until)
 		if err := p.round(n, last); err != nil {
 			return fmt.Errorf("round %d: %w\nthe disk is in %s", n, err, p.image)
 		}
@@ -104,7 +110,8 @@ const patience = 3 * time.Minute
 // round is one life of the machine.
 func (p *plan) round(n int, last bool) (err error) {
 	at := time.Now()
-	m, err := p.boot()
+	verify := n > 0 && (last || p.rng.Intn(2) == 0)
+	m, err := p.boot(verify)
 	if err != nil {
 		return err
 	}
@@ -127,6 +134,7 @@ func (p *plan) round(n int, last bool) (err error) {
 	if err := m.await(saidMounted, patience, heard); err != nil {
 		return err
 	}
+	mounted := time.Since(at)
 	if !last && n > 0 && p.rng.Intn(6) == 0 { // while the broker recovers, stops or starts
 		p.early++
 		time.Sleep(time.Duration(p.rng.Intn(4000)) * time.Millisecond)
@@ -136,11 +144,15 @@ func (p *plan) round(n int, last bool) (err error) {
 		return err
 	}
 	up := time.Since(at)
+	note += fmt.Sprintf("; mounted after %v", mounted.Round(100*time.Millisecond))
 	if !p.begun {
 		if err := p.ledger.Setup(m.addr); err != nil {
 			return err
 		}
 		p.begun = true
+	}
+	if verify {
+		p.verified++
 	}
 	for _, f := range p.ledger.Check(m.addr, last || n%10 == 9) {
 		err = errors.Join(err, errors.New(f))
