@@ -1,6 +1,9 @@
 package reactor
 
-import "unsafe"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // Block is a piece of memory outside the Go heap, which the kernel may be told
 // about. It is counted: it starts with one reference, and its memory is free for
@@ -91,9 +94,16 @@ const poison = 0xDB
 // next owner of the memory gets a new Block, so that stale pointers keep
 // pointing at a dead one.
 func (b *Block) bury() *Block {
-	for i := range b.mem {
-		b.mem[i] = poison
-	}
+	overwrite(b.mem)
 	fresh := *b
 	return &fresh
+}
+
+var poisoned = bytes.Repeat([]byte{poison}, 4096)
+
+// overwrite fills memory that nobody may read any more.
+func overwrite(mem []byte) {
+	for len(mem) > 0 {
+		mem = mem[copy(mem, poisoned):]
+	}
 }

@@ -49,9 +49,7 @@ func (p *bufferPool) take(cqe flags, n int) *Block {
 // publish.
 func (p *bufferPool) put(b *Block) {
 	if invariants {
-		for i := range b.mem {
-			b.mem[i] = poison
-		}
+		overwrite(b.mem)
 	}
 	p.home++
 	p.dirty = true
