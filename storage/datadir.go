@@ -205,13 +205,7 @@ func SetAsideStrays(k ring.Kernel, dataDir string, keep func(topic string, parti
 		if !e.Dir || kind != DirPartition {
 			continue
 		}
-		var id protocol.UUID
-		if b, err := readFile(k, dataDir+"/"+e.Name+"/"+partitionMetadataName, 1<<16); err == nil {
-			if decoded, err := decodePartitionMetadata(b); err == nil {
-				id = decoded
-			}
-		}
-		if keep(topic, partition, id) {
+		if keep(topic, partition, TopicIDOf(k, dataDir+"/"+e.Name)) {
 			continue
 		}
 		to := uniqueDirName(TopicPartition{Topic: topic, Partition: partition}, randomUUID(k), strayDirSuffix)

@@ -25,7 +25,7 @@ func main() {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help lists what there is", err, c.CommandPath())
 	})
-	root.AddCommand(serveCommand(), topicCommand(), brokerCommand(), groupCommand(), txnCommand(), logCommand(), versionCommand())
+	root.AddCommand(serveCommand(), topicCommand(), brokerCommand(), groupCommand(), txnCommand(), logCommand(), adoptCommand(), versionCommand())
 	onlyCommands(root)
 	if err := root.Execute(); err != nil {
 		for line := range strings.Lines(err.Error()) { // joined errors: a sentence each

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ type metadataRead struct {
 
 	snapshots []metadata.SnapshotFile // oldest first; those that are damaged too
 	from      metadata.SnapshotID     // the snapshot that the images begin with; zero: the log's beginning
-	passed    []string                // newer snapshots that are damaged, and how
+	passed    []damagedSnapshot       // the newer ones, which are damaged
 
 	end    int64 // the log's
 	epoch  int32 // of its last batch, 0 if there is none
@@ -35,6 +36,12 @@ type metadataRead struct {
 	quorum metadata.QuorumState
 
 	bootstrap []metadata.Record // of an empty log: what Kafka's format left for it; nil: nothing
+}
+
+// damagedSnapshot is a snapshot that cannot be read.
+type damagedSnapshot struct {
+	name string
+	why  error
 }
 
 // readMetadataOf reads the metadata of a data directory.
@@ -178,15 +185,15 @@ func (m *metadataRead) begin(k ring.Files, images int, segments []int64) error {
 			m.images, m.from, m.epoch, s.TimestampMillis = read.images, s.SnapshotID, s.Epoch, read.lastMillis
 			return m.timestamps(k, i)
 		}
-		m.passed = append(m.passed, fmt.Sprintf("%s: %v", s.FileName(), err))
+		m.passed = append(m.passed, damagedSnapshot{s.FileName(), err})
 	}
 	if segments[0] == 0 {
 		m.images = newImages(images) // the whole log is there
 		return nil
 	}
 	if len(m.passed) > 0 {
-		return fmt.Errorf("the metadata log in %s begins at offset %d, and no snapshot of what was before is whole (%s): restore the file from a copy",
-			m.dir, segments[0], m.passed[0])
+		return fmt.Errorf("the metadata log in %s begins at offset %d, and no snapshot of what was before is whole (%s: %w): restore the file from a copy",
+			m.dir, segments[0], m.passed[0].name, m.passed[0].why)
 	}
 	return fmt.Errorf("the metadata log in %s begins at offset %d, and there is no snapshot of what was before: restore the directory from a copy",
 		m.dir, segments[0])
@@ -343,8 +350,8 @@ func (m *metadataRead) reaches(k ring.Files, durable int64) error {
 	return nil
 }
 
-// refused is the first reason not to start.
-func (m *metadataRead) refused(k ring.Files, dataDir string, nodeID int32) error {
+// refused is the first reason not to start. where has the partitions that are there.
+func (m *metadataRead) refused(dataDir string, nodeID int32, where map[string]*logDir) error {
 	if why := m.refusals(nodeID); len(why) > 0 {
 		return fmt.Errorf("data directory %s cannot be opened: %s", dataDir, why[0])
 	}
@@ -352,14 +359,10 @@ func (m *metadataRead) refused(k ring.Files, dataDir string, nodeID int32) error
 		return nil
 	}
 	// A log that says nothing yet has no partitions: those that are there are another log's, and would be set aside.
-	entries, err := k.ReadDir(dataDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if _, _, kind := storage.ParseDirName(e.Name); e.Dir && kind == storage.DirPartition && e.Name != metadataDir {
+	for _, name := range slices.Sorted(maps.Keys(where)) {
+		if name != metadataDir {
 			return fmt.Errorf("data directory %s has partitions (%s) and no metadata log that says whose they are: it was a ZooKeeper-era broker's, or metadata.log.dir is elsewhere, or the log is lost",
-				dataDir, e.Name)
+				where[name].path, name)
 		}
 	}
 	return nil

@@ -46,12 +46,16 @@ func (b *Broker) take(d *logDir) error {
 	}
 	fd, err := storage.Lock(b.kernel, d.path)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return fmt.Errorf("data directory %s is in use by another process: stop that broker first, or choose another --data-dir", d.path)
+		return inUse(d.path)
 	} else if err != nil {
 		return unwritable(d.path, err)
 	}
 	d.lock = fd
 	return nil
+}
+
+func inUse(path string) error {
+	return fmt.Errorf("data directory %s is in use by another process: stop that broker first, or choose another --data-dir", path)
 }
 
 // unwritable says that a directory cannot be written to, and what to do about it.

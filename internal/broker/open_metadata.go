@@ -22,15 +22,19 @@ const bootstrapName = "bootstrap.checkpoint"
 // starting is decided before anything is written.
 func (b *Broker) openMetadata() error {
 	k, dir := b.kernel, b.metaDir.path+"/"+metadataDir
+	where, err := b.findPartitions()
+	if err != nil {
+		return err
+	}
 	found, err := readMetadataOf(k, b.metaDir.path, len(b.shards))
 	if err == nil {
-		err = found.refused(k, b.metaDir.path, b.nodeID)
+		err = found.refused(b.metaDir.path, b.nodeID, where)
 	}
 	if err != nil {
 		return err
 	}
-	for _, note := range found.passed {
-		b.log.Warn("a metadata snapshot is damaged and an older one was read instead", "snapshot", note)
+	for _, p := range found.passed {
+		b.log.Warn("a metadata snapshot is damaged and an older one was read instead", "snapshot", p.name, "error", p.why)
 	}
 	for i, s := range b.shards {
 		s.image = found.images[i]

@@ -82,7 +82,11 @@ func (b *Broker) wanted(topic string, partition int32, id protocol.UUID) bool {
 	if topic == metadata.MetadataTopic {
 		return true
 	}
-	t := b.shards[controllerCore].image.TopicByName(topic)
+	return wantedBy(b.shards[controllerCore].image, topic, partition, id)
+}
+
+func wantedBy(im *metadata.Image, topic string, partition int32, id protocol.UUID) bool {
+	t := im.TopicByName(topic)
 	return t != nil && t.Partition(partition) != nil && (id == protocol.UUID{} || id == protocol.UUID(t.ID))
 }
 

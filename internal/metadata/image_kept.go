@@ -18,6 +18,15 @@ type keptRecord struct {
 	record Record
 }
 
+// Kept lists them: quotas, credentials, ACLs, tokens. Unlike other lookups it allocates.
+func (im *Image) Kept() []Record {
+	records := make([]Record, len(im.kept))
+	for i := range im.kept {
+		records[i] = im.kept[i].record
+	}
+	return records
+}
+
 func (im *Image) keep(r Record) {
 	key, id, remove := identity(r)
 	i, ok := im.searchKept(key, id)

@@ -156,6 +156,9 @@ func (c *Coordinator) Unload() {
 // coordinator is to be made anew and loaded.
 func (c *Coordinator) Unfinished() bool { return c.phase == failed }
 
+// Count is the number of share-partitions whose states are kept.
+func (c *Coordinator) Count() int { return len(c.states) }
+
 // Position is the offset of the next record: the log's end, when nothing is in flight.
 func (c *Coordinator) Position() int64 { return c.position }
 
