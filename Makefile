@@ -14,7 +14,7 @@ SLOW     = 'TestTransactionOfManyPartitions|TestManyAborted|TestQuotasHold|TestR
 SOAK_MINUTES ?= 10
 
 .PHONY: build run test tools lint unit invariants giouring levels race generate \
-        demo test-clients test-clients-long soak kill powercut test-kernels fuzz sim sim-mutants sim-shrink capacity bench bench-peer bench-report clean
+        demo test-clients test-clients-long soak apache-and-back kill powercut test-kernels fuzz sim sim-mutants sim-shrink capacity bench bench-peer bench-report clean
 
 build:
 	CGO_ENABLED=0 go build -ldflags "-X main.version=$(VERSION)" -o bin/slipstream ./cmd/slipstream
@@ -119,6 +119,11 @@ sim-shrink:
 # Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
 sim-mutants:
 	MUTANTS=1 go test -count=1 -timeout 120m -v -run 'TestMutants' ./internal/simtest
+
+# A data directory goes from Apache Kafka to slipstream and back, with brokers that are stopped, and that are killed.
+apache-and-back: build
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go test -count=1 -v -timeout 20m -run TestApacheAndBack ./internal/clients
+	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_APACHE_KILLED=1 go test -count=1 -v -timeout 20m -run TestApacheAndBack ./internal/clients
 
 # Ten thousand idle connections, ten thousand partitions, a start with a thousand segments.
 capacity: build

@@ -291,12 +291,12 @@ func (a *adoptCheck) notServed() {
 		count[metadata.RecordName(r)]++
 	}
 	if n := count["AccessControlEntryRecord"]; n > 0 {
-		a.note("%d ACLs are kept and not enforced", n)
+		a.note("ACLs are kept and not enforced: %d", n)
 	}
 	if n := count["DelegationTokenRecord"]; n > 0 {
-		a.note("%d delegation tokens are kept and not accepted", n)
+		a.note("delegation tokens are kept and not accepted: %d", n)
 	}
 	if n := count["UserScramCredentialRecord"]; n > 0 {
-		a.note("%d SCRAM credentials are kept; listeners are plain", n)
+		a.note("SCRAM credentials are kept, and listeners are plain: %d", n)
 	}
 }

@@ -3,11 +3,14 @@ package clients
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"slipstream/internal/broker"
 	"slipstream/internal/clients/harness"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,6 +26,8 @@ type journey struct {
 	b   *harness.Broker
 	s   *script
 	cl  *kgo.Client
+
+	kill bool // brokers are killed, not stopped
 }
 
 // start has the next broker open the directory.
@@ -44,6 +49,10 @@ func (j *journey) start(kind harness.Kind) {
 func (j *journey) stop() {
 	j.t.Helper()
 	j.cl.Close()
+	if j.kill {
+		j.b.Kill()
+		return
+	}
 	if err := j.b.Stop(60 * time.Second); err != nil {
 		j.t.Fatal(err)
 	}
@@ -137,12 +146,13 @@ func (j *journey) settings(ctx context.Context, suffix string) {
 }
 
 // TestApacheAndBack takes a data directory from Apache Kafka to slipstream and back: what one has written the other
-// finds, goes on with, and adds to. Kafka's own programs read the files in between and the broker at the end.
+// finds, goes on with, and adds to. Kafka's own programs read the files in between and the broker at the end. With
+// SLIPSTREAM_APACHE_KILLED=1 the brokers are killed instead of stopped (make apache-and-back does both).
 func TestApacheAndBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Apache Kafka twice; not with -short")
 	}
-	j := &journey{t: t, dir: filepath.Join(t.TempDir(), "data"), set: []string{
+	j := &journey{t: t, dir: filepath.Join(t.TempDir(), "data"), kill: os.Getenv("SLIPSTREAM_APACHE_KILLED") == "1", set: []string{
 		"node.id=1", "transaction.state.log.num.partitions=3", "offsets.topic.num.partitions=1", "share.coordinator.state.topic.num.partitions=1",
 		"metadata.log.max.record.bytes.between.snapshots=3000", "group.initial.rebalance.delay.ms=0",
 	}}
@@ -160,7 +170,11 @@ func TestApacheAndBack(t *testing.T) {
 	j.settings(ctx, "1")
 	first, second := beginAtApache(j.s)
 	byApache := factsOf(t, j.b)
+	if a := adoptCheck(t, j.dir); len(a.Stops) != 1 || !strings.Contains(a.Stops[0], "in use") {
+		t.Errorf("beside a running Kafka adopt --check says %q", a.Stops)
+	}
 	j.stop()
+	wouldOpen(t, adoptChecked(t, j.dir), j.kill)
 
 	j.start(harness.Slipstream)
 	sameFacts(t, byApache, factsOf(t, j.b), "slipstream after Apache Kafka")
@@ -171,14 +185,36 @@ func TestApacheAndBack(t *testing.T) {
 	first, second, third := goOnHere(j.s, first.on(j.s), second.on(j.s))
 	byUs := factsOf(t, j.b)
 	j.stop()
-	kafkaReadsTransactions(t, j.dir, "moves")
-	kafkaReadsDirectory(t, j.dir)
+	if a := adoptChecked(t, j.dir); len(a.Stops) > 0 {
+		t.Errorf("adopt --check of our own directory says %q", a.Stops)
+	}
+	if !j.kill { // indexes of a log that was not closed are made anew at a start
+		kafkaReadsFiles(t, j.dir)
+	}
 
 	j.start(harness.Apache)
 	sameFacts(t, byUs, factsOf(t, j.b), "Apache Kafka after slipstream")
 	kafkasProgramsRead(t, j.b.Addr)
 	endAtApache(j.s, second.on(j.s), third.on(j.s), first.name)
 	j.stop()
+}
+
+func kafkaReadsFiles(t *testing.T, dir string) {
+	t.Helper()
+	kafkaReadsTransactions(t, dir, "moves")
+	kafkaReadsDirectory(t, dir)
+}
+
+// wouldOpen holds what adopt --check says against what the first stage has written.
+func wouldOpen(t *testing.T, a *broker.Adoption, killed bool) {
+	t.Helper()
+	c := a.Contents
+	if len(a.Stops) > 0 || a.Metadata == nil || a.Metadata.Snapshot == "" || a.Metadata.Features["metadata.version"] != 30 ||
+		a.Topics != 8 || a.Partitions != 15 || a.Directories[0].Clean == killed || a.Directories[0].RecoverSegments > 0 != killed || a.Directories[0].Partitions != 15 ||
+		c.ClassicGroups != 1 || c.ConsumerGroups != 1 || c.ShareGroups != 1 || c.CommittedOffsets < 2 || c.TransactionalIDs != 2 ||
+		!slices.Equal(c.OpenTransactions, []string{"first", "second"}) {
+		t.Errorf("adopt --check says %+v, %+v", a, a.Metadata)
+	}
 }
 
 // beginAtApache leaves an aborted transaction and two open ones in topic moves.
