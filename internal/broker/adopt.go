@@ -56,7 +56,6 @@ type adoptCheck struct {
 	b     *Broker // as a start has it, before it writes anything
 	k     kernel
 	image *metadata.Image
-	where map[string]*logDir // the partitions' directories
 }
 
 // Adopt looks at the data directories of settings. anyNode says that settings do not say which node this is: then
@@ -138,12 +137,6 @@ func (a *adoptCheck) directories(anyNode bool) bool {
 
 // metadata reads the metadata log, as a start would. It returns false where there is none to go by.
 func (a *adoptCheck) metadata() bool {
-	where, err := a.b.findPartitions()
-	if err != nil {
-		a.stop("%v", err)
-		return false
-	}
-	a.where = where
 	m, err := readMetadataOf(a.k, a.b.metaDir.path, 1)
 	if err == nil {
 		why := m.refusals(a.NodeID)
@@ -151,7 +144,7 @@ func (a *adoptCheck) metadata() bool {
 			a.stop("data directory %s cannot be opened: %s", a.b.metaDir.path, s)
 		}
 		if len(why) == 0 {
-			err = m.refused(a.b.metaDir.path, a.NodeID, where)
+			err = m.refused(a.b.metaDir.path, a.NodeID, a.b.where)
 		}
 	}
 	if err != nil {
@@ -237,7 +230,7 @@ func (a *adoptCheck) missing() {
 				continue
 			}
 			a.Partitions++
-			if a.where[name] == nil {
+			if a.b.where[name] == nil {
 				gone = append(gone, name)
 			}
 		}

@@ -48,7 +48,7 @@ func (a *adoptCheck) eachPartition(topic string, f func(dir string) error) {
 	}
 	for i := range t.Partitions {
 		name := storage.DirName(topic, t.Partitions[i].Index)
-		in := a.where[name]
+		in := a.b.where[name]
 		if in == nil {
 			continue
 		}

@@ -22,13 +22,9 @@ const bootstrapName = "bootstrap.checkpoint"
 // starting is decided before anything is written.
 func (b *Broker) openMetadata() error {
 	k, dir := b.kernel, b.metaDir.path+"/"+metadataDir
-	where, err := b.findPartitions()
-	if err != nil {
-		return err
-	}
 	found, err := readMetadataOf(k, b.metaDir.path, len(b.shards))
 	if err == nil {
-		err = found.refused(b.metaDir.path, b.nodeID, where)
+		err = found.refused(b.metaDir.path, b.nodeID, b.where)
 	}
 	if err != nil {
 		return err
