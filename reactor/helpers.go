@@ -15,11 +15,11 @@ type Job interface {
 	Work(k ring.Kernel) Message
 }
 
-// BackgroundJob is a job that nobody waits for, and that there is always more of: compaction. It runs when nothing else
-// wants the processor.
+// BackgroundJob is a job that nobody waits for, and that there is always more of: compaction. If Background says so when it is
+// offloaded, it runs when nothing else on the machine wants the processor, which on a busy one may be never.
 type BackgroundJob interface {
 	Job
-	Background()
+	Background() bool
 }
 
 // Helpers runs jobs. Submit returns false when it has no room; the core tries
@@ -124,7 +124,7 @@ func (p *Pool) Submit(c *Core, j Job) bool {
 	if p.closed {
 		return false
 	}
-	if _, background := j.(BackgroundJob); background {
+	if b, ok := j.(BackgroundJob); ok && b.Background() {
 		return p.submitBackground(submitted{c, j})
 	}
 	select {

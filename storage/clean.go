@@ -83,6 +83,8 @@ type cleaning struct {
 	piece    int64 // bytes
 	moved    int64 // bytes read and written by the last piece
 	timer    reactor.Timer
+	offered  int64 // when the last piece was given to a helper
+	hurried  bool  // and not to one that gives way to everything
 
 	reading  quietReader
 	at       int // the segment being read
@@ -95,8 +97,13 @@ type cleaning struct {
 	result   CleanResult
 }
 
-// cleanPiece is how much one piece of a cleaning reads.
-const cleanPiece = 1 << 20
+const (
+	// cleanPiece is how much one piece of a cleaning reads.
+	cleanPiece = 1 << 20
+	// cleanPatience is how long a piece may take on a helper that gives way to everything. The one that comes after one that took longer
+	// goes to an ordinary helper, so that on a machine that is never idle a log is compacted all the same, at some 10 MB/s.
+	cleanPatience = 100e6 // nanoseconds
+)
 
 // Clean begins to clean a log that Cleanable has spoken of. done is told on the core when it is over, and how it went.
 func (p *Partition) Clean(c *Cleanable, cleaner *Cleaner, o CleanOptions, done func(CleanResult)) {
@@ -124,6 +131,13 @@ func (p *Partition) Clean(c *Cleanable, cleaner *Cleaner, o CleanOptions, done f
 	j.result.From, j.result.To = c.From, c.From
 	j.result.SegmentsBefore = len(p.segments)
 	p.cleaning = j
+	j.offload()
+}
+
+// offload gives the next piece to a helper.
+func (j *cleaning) offload() {
+	core := j.p.store.core
+	j.offered = core.Now
 	core.Offload(j)
 }
 
@@ -157,13 +171,14 @@ func (j *cleaning) Deliver(*reactor.Core) {
 		j.end()
 		return
 	}
+	j.hurried = !j.hurried && p.store.core.Now-j.offered > cleanPatience
 	if j.stage == cleanName {
 		j.named()
 	}
 	switch {
 	case j.result.Err != nil || (p.closed || p.trouble == unsyncable) && j.stage != cleanCommit:
 		j.stage = cleanGiveUp
-		p.store.core.Offload(j)
+		j.offload()
 		return
 	case j.stage == cleanMap && j.at == len(j.segments):
 		j.beginCopying()
@@ -191,11 +206,11 @@ func (j *cleaning) pace() {
 		core.After(int64(min(wait, 3600e9)), &j.timer, j)
 		return
 	}
-	core.Offload(j)
+	j.offload()
 }
 
 // Fire implements reactor.TimerHandler.
-func (j *cleaning) Fire(*reactor.Timer) { j.p.store.core.Offload(j) }
+func (j *cleaning) Fire(*reactor.Timer) { j.offload() }
 
 // end is the end of a cleaning, on the core.
 func (j *cleaning) end() {
@@ -226,7 +241,7 @@ func (p *Partition) stopCleaning() {
 	if j := p.cleaning; j != nil && j.timer.Armed() {
 		p.store.core.Cancel(&j.timer)
 		j.stage = cleanGiveUp
-		p.store.core.Offload(j)
+		j.offload()
 	}
 }
 
@@ -309,4 +324,4 @@ func (s *StoreStats) count(r *CleanResult) {
 }
 
 // Background implements reactor.BackgroundJob.
-func (j *cleaning) Background() {}
+func (j *cleaning) Background() bool { return !j.hurried }
