@@ -257,7 +257,7 @@ func (f *Filter) copyRuns(b Batch) error {
 
 // copyEach compresses the records that are kept, or gives them timestamps that count from the delete horizon.
 func (f *Filter) copyEach(b Batch, setHorizon bool, horizon int64) error {
-	w, err := compressor(&f.out, b.Codec())
+	w, err := compressor(&f.out, b.Codec(), DefaultLevel)
 	if err != nil {
 		return err
 	}

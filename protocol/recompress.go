@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -19,6 +20,12 @@ const xerialChunk = 32 << 10
 // limit bytes is MESSAGE_TOO_LARGE, found out before more than that has been allocated; records that cannot be
 // expanded are UNKNOWN_SERVER_ERROR. The scratch may be nil if b is not compressed.
 func Recompress(b Batch, to Codec, limit int, s *Scratch) (Batch, ErrorCode) {
+	return RecompressAt(b, to, DefaultLevel, limit, s)
+}
+
+// RecompressAt is Recompress at one of the codec's levels, in Kafka's scale (compression.gzip.level, compression.lz4.level,
+// compression.zstd.level). A level that a codec does not have is the nearest that it has.
+func RecompressAt(b Batch, to Codec, level int, limit int, s *Scratch) (Batch, ErrorCode) {
 	var src io.Reader = bytes.NewReader(b.Payload())
 	if b.Codec() != None {
 		expanded, err := s.expand(b)
@@ -30,7 +37,7 @@ func Recompress(b Batch, to Codec, limit int, s *Scratch) (Batch, ErrorCode) {
 	}
 	out := boundedBuffer{limit: limit}
 	out.Write(b[:HeaderBytes])
-	if err := recompressTo(&out, src, to); err != nil {
+	if err := recompressTo(&out, src, to, level); err != nil {
 		if out.full {
 			return nil, MESSAGE_TOO_LARGE
 		}
@@ -44,8 +51,8 @@ func Recompress(b Batch, to Codec, limit int, s *Scratch) (Batch, ErrorCode) {
 }
 
 // recompressTo copies src into out through a codec's writer.
-func recompressTo(out io.Writer, src io.Reader, to Codec) error {
-	w, err := compressor(out, to)
+func recompressTo(out io.Writer, src io.Reader, to Codec, level int) error {
+	w, err := compressor(out, to, level)
 	if err != nil {
 		return err
 	}
@@ -56,22 +63,46 @@ func recompressTo(out io.Writer, src io.Reader, to Codec) error {
 	return err
 }
 
+// DefaultLevel is a codec's own level.
+const DefaultLevel = math.MinInt
+
 // compressor is a codec's writer into out. Closing it completes what is written.
-func compressor(out io.Writer, to Codec) (io.WriteCloser, error) {
+func compressor(out io.Writer, to Codec, level int) (io.WriteCloser, error) {
 	switch to {
 	case None:
 		return plainWriter{out}, nil
 	case Gzip:
-		return gzip.NewWriter(out), nil
+		if level == DefaultLevel {
+			level = gzip.DefaultCompression
+		}
+		return gzip.NewWriterLevel(out, min(max(level, gzip.DefaultCompression), gzip.BestCompression))
 	case Snappy:
 		return &xerialWriter{out: out}, nil
 	case LZ4:
 		w := lz4.NewWriter(out)
-		return w, w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false))
+		return w, w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.CompressionLevelOption(lz4Level(level)))
 	case Zstd:
-		return zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
+		return zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstdLevel(level)))
 	}
 	return nil, errCodec
+}
+
+// lz4Level is what stands for one of lz4's levels. In Kafka 9 is the default, and means the fast compressor, which has no
+// levels; every other is one of the slow compressor's, of which there are nine here and 17 there.
+func lz4Level(level int) lz4.CompressionLevel {
+	levels := [...]lz4.CompressionLevel{lz4.Level1, lz4.Level2, lz4.Level3, lz4.Level4, lz4.Level5, lz4.Level6, lz4.Level7, lz4.Level8, lz4.Level9}
+	if level == DefaultLevel || level == 9 {
+		return lz4.Fast
+	}
+	return levels[min(max(level, 1), len(levels))-1]
+}
+
+// zstdLevel is what stands for one of zstd's levels, of which there are four here.
+func zstdLevel(level int) zstd.EncoderLevel {
+	if level == DefaultLevel {
+		return zstd.SpeedDefault
+	}
+	return zstd.EncoderLevelFromZstd(level)
 }
 
 // plainWriter compresses nothing.

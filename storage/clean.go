@@ -90,11 +90,16 @@ type cleaning struct {
 	at       int // the segment being read
 	opened   bool
 	prepared bool // the map has its room
-	txns     cleanedTransactions
-	groups   [][2]int // places in segments, [from, to)
-	group    int
-	writing  cleanWriter
-	result   CleanResult
+
+	oldNamed    bool  // the files of what was replaced have their names
+	unsynced    bool  // the directory could not be synced
+	namingNanos int64 // how long it was until a rename was tried again; 0: none has failed
+
+	txns    cleanedTransactions
+	groups  [][2]int // places in segments, [from, to)
+	group   int
+	writing cleanWriter
+	result  CleanResult
 }
 
 const (
@@ -153,7 +158,7 @@ func (j *cleaning) Work(k kernel) reactor.Message {
 	case cleanCommit:
 		err = j.writing.commit(k)
 	case cleanName:
-		err = j.name(k)
+		err = j.name(k) // alone in its result: a cleaning comes here without an error
 	case cleanGiveUp:
 		j.reading.close()
 		j.writing.giveUp(k)
@@ -173,6 +178,9 @@ func (j *cleaning) Deliver(*reactor.Core) {
 	}
 	j.hurried = !j.hurried && p.store.core.Now-j.offered > cleanPatience
 	if j.stage == cleanName {
+		if j.nameLater() {
+			return
+		}
 		j.named()
 	}
 	switch {
@@ -264,6 +272,7 @@ func (p *Partition) CleanedTo() int64 { return p.cleanedTo }
 // beginCopying plans what is written anew: segments are put together as far as one segment may hold them.
 func (j *cleaning) beginCopying() {
 	j.reading.close()
+	j.opened = false // a full map ends the reading within a segment
 	if j.to = j.cleaner.offsets.latest + 1; j.to <= j.from {
 		j.to, j.result.Err = j.from, errNoRoom
 		j.stage = cleanGiveUp

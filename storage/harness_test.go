@@ -88,6 +88,13 @@ func (f *faults) WriteBack(fd int, off, n int64, wait bool) error {
 	return f.Kernel.WriteBack(fd, off, n, wait)
 }
 
+func (f *faults) Rename(from, to string) error {
+	if err := f.fail("rename", from); err != nil {
+		return err
+	}
+	return f.Kernel.Rename(from, to)
+}
+
 func (f *faults) SyncDir(path string) error {
 	if err := f.fail("syncdir", path); err != nil {
 		return err

@@ -81,6 +81,7 @@ type opening struct {
 
 	scanned     map[int64]bool // the segments that were validated, by base offset
 	scannedFrom int64          // the first of them
+	whole       bool           // the segment validated last has every offset from its base on
 }
 
 // Open opens a partition. After a clean shutdown the log is taken as it is; otherwise every segment from the
@@ -218,8 +219,12 @@ func (op *opening) validateAhead(logs []int64, i int) {
 // gapBefore says whether the log so far ends before the next segment begins: a power cut took the end of a
 // segment that was not synced yet, between two batches, and the next one survived. What is behind the gap goes too: a log
 // is what was written up to some moment, or producers that send again what is missing would be taken for mad.
+//
+// Compaction leaves gaps, too: Kafka's at the end of a segment, ours only within. What it may have cleaned is below the
+// cleaners' checkpoint, or above it if Kafka was killed between a cleaning and its checkpoint; such a segment has gaps
+// within as well. So in a compacted log a gap counts behind a segment that has all that was ever written to it.
 func (op *opening) gapBefore(next int64) bool {
-	return !op.p.config.Compacted && op.p.next < next
+	return op.p.next < next && next > op.o.CleanedTo && (!op.p.config.Compacted || op.whole)
 }
 
 // loadSegment opens one segment, validated if it must be. Else a closed one is not looked at before somebody wants to know of

@@ -120,6 +120,7 @@ type validated struct {
 	fileSize int64
 	modified int64 // ms
 	next     int64
+	holes    bool // offsets between its first and next have no record: it was cleaned
 	epochs   []epochEntry // later ones than those before, as its batches have them
 	torn     error        // what is behind the last good batch
 	zeros    bool         // no more than zeros
@@ -192,6 +193,7 @@ func (v *validated) take(b protocol.Batch, base int64, interval int32) {
 	if n := len(v.epochs); n == 0 || b.LeaderEpoch() > v.epochs[n-1].epoch {
 		v.epochs = append(v.epochs, epochEntry{b.LeaderEpoch(), b.BaseOffset()})
 	}
+	v.holes = v.holes || b.BaseOffset() != v.next || int64(b.Count()) != b.NextOffset()-b.BaseOffset()
 	v.size += int64(len(b))
 	v.next = b.NextOffset()
 }
@@ -245,7 +247,7 @@ func (op *opening) settle(s *segment, end int64, v *validated) (cut bool, err er
 	if err := op.writeIndexes(s, &v.active); err != nil {
 		return cut, err
 	}
-	op.p.active, op.p.next = v.active, v.next
+	op.p.active, op.p.next, op.whole = v.active, v.next, !v.holes
 	return cut, nil
 }
 

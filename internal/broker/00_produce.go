@@ -10,7 +10,8 @@ import (
 // Kafka 4: librdkafka takes a higher minimum for a broker that is too old.
 //
 // Departures from Kafka: a control batch is refused before its transaction is looked at (produce_txn.go); a batch over
-// max.message.bytes is refused even where the topic's own compression.type would make it smaller; codecs' levels are their own.
+// max.message.bytes is refused even where the topic's own compression.type would make it smaller; zstd's levels come in four
+// steps, and lz4's end at 9 of Kafka's 17.
 //
 // The request's core checks every batch (header, CRC, records), then hands it to
 // the core that owns the partition: a plain call, or one message there and one
@@ -68,6 +69,7 @@ type producePart struct {
 	verdict   protocol.Verdict
 
 	codec      protocol.Codec // that the topic keeps batches in
+	level      int            // of codec
 	recompress bool           // the batch has another
 	made       protocol.Batch // by the helper: the batch in the topic's codec
 	madeBlock  *reactor.Block // and where it was copied to
@@ -183,7 +185,7 @@ func (p *producePart) check() {
 		return
 	}
 	p.batch = batch
-	p.codec = p.topic.codec
+	p.codec, p.level = p.topic.codec, p.topic.level
 	p.recompress = p.topic.recompress && p.codec != batch.Codec()
 	if batch.Codec() != protocol.None || p.recompress {
 		p.stage = produceChecking
@@ -229,7 +231,7 @@ func (p *producePart) Work(kernel) reactor.Message {
 		p.verdict = protocol.CheckCompressed(p.batch, &p.rules, p.nowMillis, scratch)
 	}
 	if p.recompress && p.verdict.Code == protocol.NONE {
-		p.made, p.verdict.Code = protocol.Recompress(p.batch, p.codec, int(p.rules.MaxMessageBytes), scratch)
+		p.made, p.verdict.Code = protocol.RecompressAt(p.batch, p.codec, p.level, int(p.rules.MaxMessageBytes), scratch)
 	}
 	scratches.Put(scratch)
 	return p

@@ -35,6 +35,7 @@ type topicState struct {
 
 	codec      protocol.Codec // compression.type, if it is not the producer's
 	recompress bool           // it is not
+	level      int            // of codec
 	internal   bool
 
 	counters TopicCounters

@@ -162,6 +162,7 @@ type TopicConfig struct {
 
 	Codec      protocol.Codec // compression.type, if it is not "producer"
 	Recompress bool           // it is not
+	Level      int            // compression.gzip.level and its like, of Codec
 }
 
 // ShareSettings are what share groups go by.
@@ -182,7 +183,7 @@ type TransactionSettings struct {
 func (s *Shard) configure(t *topicState) {
 	c := s.broker.settings.Topics.Resolve(
 		s.image.Configs(metadata.Resource{Type: metadata.ResourceTopic, Name: t.name}), s.brokerConfigs())
-	t.codec, t.recompress = c.Codec, c.Recompress
+	t.codec, t.recompress, t.level = c.Codec, c.Recompress, c.Level
 	t.settings, t.rules, t.minInsyncReplicas = c.Log, c.Rules, c.MinInsyncReplicas
 }
 

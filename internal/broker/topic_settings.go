@@ -141,6 +141,10 @@ func (k kafkaSettings) Resolve(topic []metadata.ConfigEntry, broker BrokerConfig
 	}
 	c.Log.Compacted = c.Rules.Compacted
 	c.Codec, c.Recompress = codecOf(text("compression.type"))
+	switch c.Codec {
+	case protocol.Gzip, protocol.LZ4, protocol.Zstd:
+		c.Level = int(number("compression." + c.Codec.String() + ".level"))
+	}
 	c.Log.RetentionMillis = number("retention.ms")
 	c.Log.RetentionBytes = number("retention.bytes")
 	c.Log.MinCompactionLagMillis = number("min.compaction.lag.ms")

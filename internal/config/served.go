@@ -107,6 +107,9 @@ var served = []struct{ name, doc string }{
 	{"min.cleanable.dirty.ratio", "The part of a log that must be new before compaction is worth it, from 0 to 1."},
 	{"cleanup.policy", "delete, compact or both. With compact every record needs a key."},
 	{"compression.type", "producer: batches stay in the producer's compression; else those in another are brought into this one, off the core."},
+	{"compression.gzip.level", "The level of gzip where compression.type is gzip: 1 to 9, or -1 for the codec's own."},
+	{"compression.lz4.level", "The level of lz4 where compression.type is lz4: 9 is the fast compressor, as in Kafka, others are the slow one's; from 10 on it does its utmost."},
+	{"compression.zstd.level", "The level of zstd where compression.type is zstd, in four steps: up to 2, to 5, to 9, above."},
 	{"preallocate", "Accepted: segments are preallocated ahead in any case."},
 }
 
@@ -116,9 +119,6 @@ var kept = []struct{ name, doc string }{
 	{"local.retention.ms", "With tiered storage, how long a segment stays on the local disk; -2: as retention.ms."},
 	{"local.retention.bytes", "With tiered storage, how much of a partition stays on the local disk; -2: as retention.bytes."},
 	{"unclean.leader.election.enable", "Whether a replica that is not in sync may become the leader."},
-	{"compression.gzip.level", "The level of gzip where compression.type is gzip: 1 to 9, or -1 for the codec's own."},
-	{"compression.lz4.level", "The level of lz4 where compression.type is lz4: 1 to 17."},
-	{"compression.zstd.level", "The level of zstd where compression.type is zstd: -131072 to 22."},
 	{"leader.replication.throttled.replicas", "Replicas whose replication is throttled on the leader's side: partition:broker,... or *."},
 	{"follower.replication.throttled.replicas", "Replicas whose replication is throttled on the follower's side: partition:broker,... or *."},
 	{"remote.storage.enable", "Whether segments go to tiered storage. It is not served, and true is refused."},
