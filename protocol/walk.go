@@ -12,7 +12,6 @@ var (
 	errRecordStructure = errors.New("protocol: a record is not made as a record")
 	errRecordLength    = errors.New("protocol: the length of a record is not a varint")
 	errRecordsLeft     = errors.New("protocol: the batch has more than its records")
-	errEnough          = errors.New("protocol: no more is wanted")
 	errExpanded        = errors.New("protocol: the batch expands to more than is looked at")
 )
 

@@ -120,7 +120,7 @@ type validated struct {
 	fileSize int64
 	modified int64 // ms
 	next     int64
-	holes    bool // offsets between its first and next have no record: it was cleaned
+	holes    bool         // offsets between its first and next have no record: it was cleaned
 	epochs   []epochEntry // later ones than those before, as its batches have them
 	torn     error        // what is behind the last good batch
 	zeros    bool         // no more than zeros
