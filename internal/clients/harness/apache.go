@@ -77,6 +77,9 @@ func apacheProperties(o Options, port, cport int) (string, error) {
 		return "", err
 	}
 	filled := strings.NewReplacer("${DATA}", o.DataDir, "${PORT}", strconv.Itoa(port), "${CONTROLLER_PORT}", strconv.Itoa(cport)).Replace(string(text))
+	if len(o.MoreDirs) > 0 {
+		filled += "log.dirs=" + strings.Join(append([]string{o.DataDir}, o.MoreDirs...), ",") + "\n"
+	}
 	for _, s := range o.Set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok {

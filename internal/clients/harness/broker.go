@@ -43,12 +43,13 @@ func DefaultKind() Kind {
 
 // Options of one broker. The zero value with a DataDir is Kafka's defaults on a free port.
 type Options struct {
-	Kind    Kind
-	DataDir string   // created when missing
-	Listen  string   // host:port; empty or port 0: a free port of 127.0.0.1
-	Set     []string // Kafka settings, name=value, given to either kind of broker
-	SlipSet []string // slipstream's own settings, name=value; Apache is not given these
-	Env     []string
+	Kind     Kind
+	DataDir  string   // created when missing
+	MoreDirs []string // further data directories; the metadata log is in DataDir
+	Listen   string   // host:port; empty or port 0: a free port of 127.0.0.1
+	Set      []string // Kafka settings, name=value, given to either kind of broker
+	SlipSet  []string // slipstream's own settings, name=value; Apache is not given these
+	Env      []string
 	// Ready bounds the wait for the first answer; 0 is 10 s for slipstream and 60 s for Apache.
 	Ready time.Duration
 
@@ -143,6 +144,9 @@ func startSlipstream(o Options) (*Broker, error) {
 		o.Listen = "127.0.0.1:0"
 	}
 	args := []string{"serve", "--data-dir", o.DataDir, "--listen", o.Listen}
+	for _, dir := range o.MoreDirs {
+		args = append(args, "--data-dir", dir)
+	}
 	for _, s := range append(append([]string{}, o.Set...), o.SlipSet...) {
 		args = append(args, "--set", s)
 	}
