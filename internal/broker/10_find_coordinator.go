@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipstream/internal/metadata"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -43,9 +44,26 @@ func (s *Shard) serveFindCoordinator(c *call) {
 			if of == shareGroupState && !validShareKey(key) {
 				return protocol.INVALID_REQUEST
 			}
+			if code == protocol.NONE && !s.led(of, key) {
+				return protocol.COORDINATOR_NOT_AVAILABLE
+			}
 			return code
 		}))
 	})
+}
+
+// led is whether the partition of a key has a leader: it has none while its data directory is out of service.
+func (s *Shard) led(of *internalTopic, key string) bool {
+	at, ok := s.partitionOf(of, key)
+	if !ok {
+		return true
+	}
+	t := s.image.TopicByID(metadata.UUID(at.topic))
+	if t == nil {
+		return true
+	}
+	p := t.Partition(at.partition)
+	return p == nil || p.Leader >= 0
 }
 
 // foundCoordinator is the answer: this node for every key that code allows.

@@ -262,6 +262,12 @@ func TestLogDirFails(t *testing.T) {
 	if there < 0 {
 		t.Fatal("no partition of t is in", dirs[1])
 	}
+	findGroup := func(group string) protocol.ErrorCode {
+		find := kmsg.NewPtrFindCoordinatorRequest()
+		find.CoordinatorKey = group
+		return protocol.ErrorCode(w.ask(3, find).(*kmsg.FindCoordinatorResponse).ErrorCode)
+	}
+	findGroup("any") // makes the topic
 	parked := b.dial()
 	fetch := fetchRequest("t", there, 1, 20_000)
 	fetch.SetVersion(11)
@@ -303,6 +309,17 @@ func TestLogDirFails(t *testing.T) {
 	}
 	if served != 4 {
 		t.Errorf("%d partitions are served, want 4", served)
+	}
+	lost := 0
+	for i := range 40 {
+		if code := findGroup(fmt.Sprint("group-", i)); code == protocol.COORDINATOR_NOT_AVAILABLE {
+			lost++
+		} else if code != protocol.NONE {
+			t.Errorf("the coordinator of group-%d: %s", i, code)
+		}
+	}
+	if lost == 0 || lost == 40 {
+		t.Errorf("%d of 40 groups have no coordinator, want those of a third of the partitions", lost)
 	}
 	w.createTopic("later", 4)
 	for p := range int32(4) {

@@ -148,6 +148,9 @@ func (b *Broker) inspect(d *logDir) error {
 	for _, e := range entries {
 		if _, _, kind := storage.ParseDirName(e.Name); e.Dir && kind == storage.DirPartition {
 			d.partitions = append(d.partitions, e.Name)
+			if err := k.Writable(d.path + "/" + e.Name); err != nil {
+				return unwritable(d.path, err)
+			}
 		}
 		if e.Name == metadataDir && d != b.metaDir {
 			return fmt.Errorf("data directory %s has the metadata log (%s), and %s is where it should be: name that directory first in log.dirs, or as metadata.log.dir",

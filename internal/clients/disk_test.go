@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -322,4 +323,79 @@ func fillUp(t testing.TB, path string, n int) {
 	if err := os.WriteFile(path, make([]byte, n), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestWrongOwner starts a broker as a user that the data directory does not belong to, and on directories that
+// this user may not write to: one sentence, and nothing is changed.
+func TestWrongOwner(t *testing.T) {
+	harness.SlipstreamOnly(t)
+	if os.Getuid() != 0 {
+		t.Skip("running a broker as another user needs root")
+	}
+	const nobody = 65534
+	bin, err := harness.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := harness.StartT(t, harness.Options{})
+	createTopic(t, b, "t", 2)
+	harness.StopT(t, b)
+	root := t.TempDir()
+	program := filepath.Join(root, "slipstream")
+	if out, err := exec.Command("cp", bin, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, path := range []string{root, filepath.Dir(root), filepath.Dir(b.DataDir), filepath.Dir(filepath.Dir(b.DataDir))} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chown := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("chown", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	refused := func(name, dir string) {
+		t.Helper()
+		before := listing(t, dir)
+		cmd := exec.Command(program, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--set", "slipstream.ebpf=off")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		stop := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		out, _ := cmd.CombinedOutput()
+		stop.Stop()
+		t.Log(name)
+		oneSentence(t, cmd.ProcessState.ExitCode(), string(out), nil, dir)
+		if !strings.Contains(string(out), "permission denied") {
+			t.Errorf("%s: it does not say why:\n%s", name, out)
+		}
+		if after := listing(t, dir); after != before {
+			t.Errorf("%s: the refused start has changed something:\n%s\nwas\n%s", name, after, before)
+		}
+	}
+	refused("another's directory", b.DataDir)
+	chown(fmt.Sprint(nobody), b.DataDir)
+	refused("another's partitions", b.DataDir)
+	chown("-R", fmt.Sprint(nobody), b.DataDir)
+	if err := os.Chmod(b.DataDir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	refused("a read-only directory", b.DataDir)
+	if err := os.Chmod(b.DataDir, 0o000); err != nil {
+		t.Fatal(err)
+	}
+	refused("an unreadable directory", b.DataDir)
+	os.Chmod(b.DataDir, 0o755)
+	fresh := filepath.Join(root, "fresh")
+	refused("where it may not make one", fresh)
+}
+
+// listing is all that is below a directory, with sizes, times of change and sums.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", `find "$0" -printf '%p %m %s %T@\n' | sort; find "$0" -type f -exec sha256sum {} + | sort`, dir).CombinedOutput()
+	if err != nil && !strings.Contains(string(out), "No such file") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
 }
