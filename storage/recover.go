@@ -252,6 +252,9 @@ func (op *opening) loadSegment(s *segment, end int64, validate bool) (cut bool, 
 	}
 	v := op.ahead[0]
 	op.ahead = op.ahead[1:]
+	if !v.read {
+		return false, fmt.Errorf("segment %d was not read", s.base) // to go on as if it were empty would end the log here
+	}
 	return op.settle(s, end, &v)
 }
 

@@ -124,6 +124,7 @@ type validated struct {
 	epochs   []epochEntry // later ones than those before, as its batches have them
 	torn     error        // what is behind the last good batch
 	zeros    bool         // no more than zeros
+	read     bool         // or tried to be
 	err      error        // it could not be read
 }
 
@@ -134,7 +135,7 @@ const readAheadBytes = 4 << 20
 // are read; it may be nil.
 func (f *segmentFiles) validateLog(c *Config, told func(bytes int64)) (v validated) {
 	v.active = active{indexBuilder: newIndexBuilder(), firstTimestamp: -1}
-	v.next = f.base
+	v.next, v.read = f.base, true
 	info, err := f.k.Stat(f.path(logSuffix))
 	if err != nil {
 		v.err = err

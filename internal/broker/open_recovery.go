@@ -97,7 +97,7 @@ func (r *recovery) parallel(n int, do func(i int)) {
 		}
 	}
 	var wait sync.WaitGroup
-	for helping := true; helping && n > 1; n-- {
+	for helpers, helping := 0, true; helping && helpers < n-1; helpers++ {
 		select {
 		case <-r.spare:
 			wait.Go(func() {
