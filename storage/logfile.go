@@ -33,8 +33,11 @@ func OpenLogFile(k ring.Files, path string) (*LogFile, error) {
 	return &LogFile{r}, nil
 }
 
-// Size is the file's size in bytes.
+// Size is how many bytes of the file can be a log's: all but what lies behind 2^31-1.
 func (l *LogFile) Size() int64 { return l.r.size }
+
+// FileBytes is the file's size.
+func (l *LogFile) FileBytes() int64 { return l.r.fileBytes }
 
 // Header is the header of the batch at a position: a batch without records, whose size, format and offsets are
 // believable and whose end is within the file. Otherwise it is an error that wraps ErrNoBatch, or one about an

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"slipstream/protocol"
 	"slipstream/ring"
@@ -14,11 +15,12 @@ import (
 
 // logReader reads a .log file from batch to batch, for recovery and searches: blocking.
 type logReader struct {
-	k    ring.Files
-	fd   int
-	size int64 // of the file, or as much of it as is to be read
-	at   int64 // what buf begins with
-	buf  []byte
+	k         ring.Files
+	fd        int
+	size      int64 // of the file, or as much of it as is to be read
+	fileBytes int64
+	at        int64 // what buf begins with
+	buf       []byte
 
 	atATime int // how much is read at a time; 0: logReaderBytes
 }
@@ -137,6 +139,9 @@ func (r *logReader) zeroFrom(pos int64) bool {
 // batchBytes is the size of the batch that has this header.
 func batchBytes(h protocol.Batch) int64 { return int64(h.Length()) + protocol.LogOverhead }
 
+// maxLogBytes is how large a .log can be: indexes have 32 bits for a position. What lies behind that in a file is no log's.
+const maxLogBytes = math.MaxInt32
+
 // openLog opens a segment's log to be read up to limit, or whole if limit is negative. The caller closes fd.
 func openLog(k ring.Files, path string, limit int64) (*logReader, error) {
 	fd, err := k.Open(path, readOnly, 0)
@@ -148,10 +153,10 @@ func openLog(k ring.Files, path string, limit int64) (*logReader, error) {
 		closeQuietly(k, fd)
 		return nil, err
 	}
-	if limit >= 0 {
-		size = min(size, limit)
+	if limit < 0 {
+		limit = maxLogBytes
 	}
-	return &logReader{k: k, fd: fd, size: size}, nil
+	return &logReader{k: k, fd: fd, size: min(size, limit), fileBytes: size}, nil
 }
 
 func (r *logReader) close() { closeQuietly(r.k, r.fd) }

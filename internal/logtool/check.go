@@ -219,7 +219,7 @@ func (c *check) segment(i int, progress func(int64)) {
 		return
 	}
 	defer f.Close()
-	s.parts.size = f.Size()
+	s.parts.size = f.FileBytes()
 	c.openIndexes(s)
 	for position := int64(0); position < f.Size(); {
 		b, err := f.Batch(position)
@@ -288,7 +288,7 @@ func (c *check) damage(s *segmentCheck, f *storage.LogFile, position int64, err 
 
 // tail tells what a stop without warning leaves behind the last batch from damage.
 func (c *check) tail(s *segmentCheck, f *storage.LogFile, position, due int64, err error) {
-	left := f.Size() - position
+	left := f.FileBytes() - position
 	zeros := f.ZeroFrom(position)
 	// Between a roll and the cutting of the closed segment to its length, the room ahead of its last batch is still there.
 	rolled := !s.last && zeros && due == s.end

@@ -286,6 +286,9 @@ func (w *work) needs(k ring.Files, same bool) (copies, anew int64) {
 		}
 		return info.Size
 	}
+	for name := range w.checkpoints {
+		copies += size(filepath.Join(w.path, name))
+	}
 	for _, p := range w.plans {
 		for i := range p.segments {
 			s := &p.segments[i]
