@@ -76,11 +76,12 @@ demo: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream go run ./internal/clients/demo
 
 # franz-go's own suite with 50,000 records (make test has 15,000), Kafka's own programs, Streams and Connect, and kcat; DumpLogSegments and
-# log verify on 100 directories that the simulator has left (make test has 12).
+# log verify on 100 directories that the simulator has left (make test has 12); every bad file in every way (make test has some).
 test-clients: build
 	SLIPSTREAM_BIN=$(CURDIR)/bin/slipstream SLIPSTREAM_CLIENTS=1 KGO_TEST_RECORDS=50000 \
 	  go test -count=1 -v -timeout 60m -run 'TestKgoSuite|TestJava|TestStreams|TestConnect|TestKcat' ./internal/clients
 	SLIPSTREAM_DIRECTORIES=100 go test -count=1 -v -timeout 30m -run 'TestVerifyAgreesWithKafkaSeeds' ./internal/simtest
+	SLIPSTREAM_CLIENTS=1 go test -count=1 -timeout 60m -run 'TestBadFiles' ./cmd/slipstream
 
 # The suite's ETL and share tests with 500,000 records five times over, and once more with connections that die all the time.
 test-clients-long: build
