@@ -294,7 +294,7 @@ func showBroker(t *testing.T, bin, sound string, f badFile, w wound) {
 	}
 	var said lockedBuffer
 	cmd.Stderr, cmd.Stdout = &said, &said
-	before := listed(t, dir)
+	before := statesOf(t, dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func refusal(t *testing.T, dir, path string, before map[string]string, said stri
 	case line == "":
 		t.Errorf("what it says does not name %s:\n%s", path, said)
 	}
-	after := listed(t, dir)
+	after := statesOf(t, dir)
 	for name, was := range before {
 		if now := after[name]; now != was && !spentByStart(name) {
 			t.Errorf("it refused (%s), and %s was %s and is %s", line, name, was, now)
@@ -417,8 +417,8 @@ func reachable(t *testing.T, dir string) {
 	}
 }
 
-// listed is the size, mode and time of every file of a directory but the lock.
-func listed(t *testing.T, dir string) map[string]string {
+// statesOf is the size, mode and time of every file of a directory but the lock.
+func statesOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
