@@ -154,7 +154,7 @@ type cleanWriter struct {
 
 const (
 	cleanWriteBytes  = 1 << 20
-	cleanBehindBytes = 4 << 20  // on their way to the disk while the next are made, at most: what a commit of the journal may have to wait for
+	cleanBehindBytes = 8 << 20  // on their way to the disk while the next are made, at most: what a commit of the journal may have to wait for
 	cleanSyncBytes   = 16 << 20 // dirty pages that a cleaning leaves at most where it cannot write them behind
 )
 
