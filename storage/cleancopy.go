@@ -153,9 +153,10 @@ type cleanWriter struct {
 }
 
 const (
-	cleanWriteBytes  = 1 << 20
-	cleanBehindBytes = 8 << 20  // on their way to the disk while the next are made, at most: what a commit of the journal may have to wait for
-	cleanSyncBytes   = 16 << 20 // dirty pages that a cleaning leaves at most where it cannot write them behind
+	cleanWriteBytes  = 256 << 10 // a call, as with quietRead
+	cleanBeginBytes  = 1 << 20   // given to the disk at a time
+	cleanBehindBytes = 8 << 20   // on their way to the disk while the next are made, at most: what a commit of the journal may have to wait for
+	cleanSyncBytes   = 16 << 20  // dirty pages that a cleaning leaves at most where it cannot write them behind
 )
 
 func (w *cleanWriter) begin(k kernel, dir string, base int64, interval int32, out []byte) error {
@@ -201,7 +202,7 @@ func (w *cleanWriter) flush(k kernel) error {
 		return w.syncNowAndThen(k)
 	}
 	upTo := w.size &^ (writebackAlign - 1) // the next write is to the page that this one ended in
-	if upTo <= w.begun {
+	if upTo-w.begun < cleanBeginBytes {
 		return nil
 	}
 	err := k.WriteBack(w.fd, w.begun, upTo-w.begun, false)

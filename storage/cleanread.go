@@ -24,8 +24,8 @@ type quietReader struct {
 type span struct{ from, to int64 }
 
 const (
-	// quietRead is how much is read at a time, and dropped.
-	quietRead = 1 << 20
+	// quietRead is how much is read at a time, and dropped: a kernel without preemption keeps the processor for as long as a call copies.
+	quietRead = 256 << 10
 	// quietAhead is how much the kernel is asked to read ahead, so that nobody waits for the disk.
 	quietAhead = 2 << 20
 	// quietNote is how far ahead it is noted what is absent: the kernel reads ahead on its own too, up to read_ahead_kb, and
