@@ -363,6 +363,27 @@ func TestFailedSync(t *testing.T) {
 	})
 }
 
+// TestSyncThatNeverBegan tells the core what the kernel says of an fsync for which it could not start a thread: that is no
+// failure of the disk, and it is done again.
+func TestSyncThatNeverBegan(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ECANCELED, syscall.EAGAIN, syscall.EINTR} {
+		r := newRig(t, StoreOptions{})
+		p := r.create(filepath.Join(t.TempDir(), "events-0"), smallConfig())
+		r.must(p, spec{records: 2}.batch())
+		y, f := &p.syncing, p.activeSegment().files[logFile]
+		y.running, y.segment, y.end, y.file = true, p.activeSegment(), p.Offsets().LogEnd, f
+		f.Retain()
+		p.synced(-int32(errno))
+		r.until("the fsync is done again", func() bool { return p.Offsets().RecoveryPoint == p.Offsets().LogEnd || p.Failed() })
+		if p.Failed() || r.store.Stats.FailedSyncs != 0 || r.store.Stats.Syncs != 1 {
+			t.Errorf("%v: failed %v, %+v", errno, p.Failed(), r.store.Stats)
+		}
+		if errs := r.close(); errs != nil {
+			t.Error(errs)
+		}
+	}
+}
+
 // TestRealFullDisk fills a small file system, then makes room on it.
 func TestRealFullDisk(t *testing.T) {
 	mount := t.TempDir()

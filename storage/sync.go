@@ -153,7 +153,9 @@ func (p *Partition) synced(res int32) {
 		y.unsynced = min(y.unsynced, o.LogEnd-o.RecoveryPoint)
 		p.answer()
 		p.syncNext()
-	case errno == syscall.EINTR || errno == syscall.EAGAIN:
+	case errno == syscall.EINTR || errno == syscall.EAGAIN || errno == syscall.ECANCELED:
+		// It never began, so no error of the file was taken by it. (ECANCELED: the kernel could not start the thread that
+		// waits for the disk, which signals can keep it from on a busy machine.)
 		p.submitSync()
 	default:
 		p.store.note("fsync of %s failed: %v; its log takes no more appends until the broker is restarted", &p.id, errno)

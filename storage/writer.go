@@ -80,7 +80,7 @@ func (p *Partition) Complete(tag uint64, res int32, _ uint32) {
 	if res < 0 {
 		res, errno = 0, syscall.Errno(-res)
 	}
-	if errno == syscall.EAGAIN || errno == syscall.EINTR { // nothing was written: do it in place
+	if errno == syscall.EAGAIN || errno == syscall.EINTR || errno == syscall.ECANCELED { // nothing was written: do it in place
 		p.requeue()
 	} else {
 		p.wrote(int(res), errno)
