@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -127,6 +129,9 @@ func topicFiles(dir, topic string) []string {
 func syncAndDrop(dir, topic string) error {
 	for _, name := range topicFiles(dir, topic) {
 		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a file that was on its way to its name
+		}
 		if err != nil {
 			return err
 		}
