@@ -39,6 +39,9 @@ func TestKillMixed(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("round %d of %d; the directory is %s", round, rounds, k.keep())
 		}
+		if round%20 == 19 {
+			t.Logf("%d rounds: %d records acknowledged, %d transactions committed", round+1, k.ledger.Counts().Acknowledged, k.ledger.Counts().Committed)
+		}
 	}
 	harness.StopT(t, k.b)
 	k.verify("after the last stop", true)
