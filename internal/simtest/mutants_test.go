@@ -102,7 +102,7 @@ func TestMutantsFit(t *testing.T) {
 }
 
 // TestMutants builds the simulator with each mutant and lets it look for a seed that
-// finds it (make sim-mutants; MUTANT=name for one, or a pattern), as many at a time as
+// finds it (make sim-mutants; MUTANT=name for one, or a pattern; SHRINK=1 shrinks the seeds that find them), as many at a time as
 // there are processors, and prints a table.
 func TestMutants(t *testing.T) {
 	if os.Getenv("MUTANTS") == "" {
@@ -189,8 +189,29 @@ func (m *mutant) hunt(dir, source string) (r result) {
 	r.took = time.Since(start)
 	if err != nil && !strings.Contains(string(out), "panic: test timed out") {
 		r.seed, r.said = failure(string(out))
+		r.said += m.shrunk(bin, r.seed)
 	}
 	return r
+}
+
+// shrunk is, with SHRINK set, what the shrinker makes of the seed: the sizes before and
+// after, and the command that replays what is left (on the mutant).
+func (m *mutant) shrunk(bin, seed string) (text string) {
+	if os.Getenv("SHRINK") == "" || seed == "?" {
+		return ""
+	}
+	c := exec.Command(bin, "-test.v", "-test.run", "^TestShrink$")
+	c.Env = append(os.Environ(), "MUTANTS=", "SEED="+seed, "STORY="+m.story)
+	out, _ := c.CombinedOutput() // what it prints says whether it worked
+	for _, line := range strings.Split(string(out), "\n") {
+		line = strings.TrimSpace(line)
+		for _, head := range []string{"before: ", "after:  ", "again:  "} {
+			if strings.HasPrefix(line, head) {
+				text += "\n        " + line
+			}
+		}
+	}
+	return text
 }
 
 // failure is the seed that failed and what it said, or the panic.
