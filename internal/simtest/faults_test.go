@@ -39,6 +39,9 @@ func newFaulty(t *testing.T, o outline) *run {
 	seed := o.seed
 	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 66)), ids: map[int64]bool{}, crashes: map[string]int{}}
 	options := sim.Options{Level: levels[seed%3], TraceLines: traceLines, LooseNames: seed%2 == 0}
+	if seed%2 == 0 {
+		options.Evictions = sim.EvictionsOften
+	}
 	r.node = &node{
 		world: sim.New(seed, options), cores: 1 + r.rand.IntN(4), segment: r.size.segment + r.rand.IntN(30_000),
 		sets: []string{

@@ -2,6 +2,7 @@ package simtest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ type outline struct {
 	rounds  int      // lives of the broker before the last; -1: as drawn
 	brevity int      // each life is shorter by that power of two
 	without []string // clients and topics that are not there
+	salt    uint64   // the clients draw something else while the story goes on; 0: what the seed says
 }
 
 // drawn is the whole story of a seed.
@@ -58,6 +60,8 @@ func (o *outline) parseCut(text string) (err error) {
 			o.rounds, err = strconv.Atoi(value)
 		case "brevity":
 			o.brevity, err = strconv.Atoi(value)
+		case "salt":
+			o.salt, err = strconv.ParseUint(value, 10, 64)
 		case "without":
 			o.without = strings.Split(value, ",")
 		default:
@@ -77,6 +81,9 @@ func (o *outline) cutText() string {
 	}
 	if o.brevity > 0 {
 		list = append(list, fmt.Sprint("brevity=", o.brevity))
+	}
+	if o.salt > 0 {
+		list = append(list, fmt.Sprint("salt=", o.salt))
 	}
 	if len(o.without) > 0 {
 		list = append(list, "without="+strings.Join(o.without, ","))
@@ -99,6 +106,9 @@ func (o *outline) command(test string) string {
 // abridge takes out of a story that was drawn what its outline leaves out.
 func (r *run) abridge(o *outline) {
 	r.outline = *o
+	if o.salt > 0 {
+		r.rand = rand.New(rand.NewPCG(r.seed, 1000+o.salt))
+	}
 	if o.rounds >= 0 {
 		r.size.rounds = min(r.size.rounds, o.rounds)
 	}

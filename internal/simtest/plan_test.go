@@ -27,7 +27,11 @@ func drawPlan(seed uint64, nanos int64) (plan []sim.Fault) {
 		case sim.FaultReadError, sim.FaultWriteError, sim.FaultSyncError:
 			f.Count = 1 + r.IntN(3)
 			f.Path = drawPath(r, true)
-			f.For += nanos / 4
+			f.For += nanos
+			if f.Kind == sim.FaultReadError {
+				f.Skip, f.Count = r.IntN(8), 1+r.IntN(6) // what is not in the page cache is read by starts above all, and each reads several files
+				f.Path = []string{".log", f.Path}[r.IntN(2)]
+			}
 		case sim.FaultNoSpace:
 			f.Skip = 0
 			f.Path = []string{"", drawPath(r, true)}[r.IntN(2)]

@@ -30,13 +30,19 @@ type ending struct {
 
 var (
 	numbers = regexp.MustCompile(`[0-9a-f]*[0-9][0-9a-f]*`)
-	names   = regexp.MustCompile(`\b(durable|lazy|table|window|orders|events|ledger|results|extra-#)(-#)?\b`)
+	// losses are the ways in which clients find that what was there is not: which of them
+	// it is depends on who looks first.
+	losses = regexp.MustCompile(`is out of range|and is not there|had reached|the high watermark is told as|and held|and was acknowledged at|for the oldest batch that is not acknowledged`)
+	names  = regexp.MustCompile(`\b(durable|lazy|table|window|orders|events|ledger|results|extra-#)(-#)?\b`)
 )
 
 // kindOf is what two stories that fail in the same way have in common: what is said,
 // without which record, offset, client or topic it was.
 func kindOf(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
+	if losses.MatchString(text) {
+		return "something is lost"
+	}
 	text = names.ReplaceAllString(numbers.ReplaceAllString(text, "#"), "log")
 	return text[:min(len(text), 100)]
 }
@@ -70,18 +76,25 @@ type shrinking struct {
 	ending  ending
 }
 
+// salts is in how many ways a shorter story is told before it is taken for one in which
+// nothing goes wrong: with fewer clients everybody draws something else, and what has to
+// come together for the violation comes at another time.
+const salts = 4
+
 // try keeps an outline if its story ends as the first did.
 func (s *shrinking) try(o outline) bool {
-	if time.Now().After(s.until) {
-		return false
+	for range salts {
+		if time.Now().After(s.until) {
+			return false
+		}
+		s.tries++
+		if e := s.play(o); e.kind == s.ending.kind {
+			s.outline, s.ending = o, e
+			return true
+		}
+		o.salt = o.salt%salts + 1
 	}
-	s.tries++
-	e := s.play(o)
-	if e.kind != s.ending.kind {
-		return false
-	}
-	s.outline, s.ending = o, e
-	return true
+	return false
 }
 
 // shrink takes out what can go, until nothing can.
@@ -259,7 +272,7 @@ func TestShrinkerFindsWhatItTakes(t *testing.T) {
 		t.Errorf("%d rounds with %v", o.rounds, s.ending.cast)
 	}
 	again := drawn(1)
-	if err := again.parseCut(o.cutText()); err != nil || again.rounds != o.rounds || again.brevity != o.brevity || !slices.Equal(again.without, o.without) {
+	if err := again.parseCut(o.cutText()); err != nil || again.rounds != o.rounds || again.brevity != o.brevity || again.salt != o.salt || !slices.Equal(again.without, o.without) {
 		t.Errorf("%s is read as %+v, %v", o.cutText(), again, err)
 	}
 	if a, b := kindOf("table-0: record i2-000043 is at offset 43"), kindOf("durable-1: record i0-000001 is at offset 7"); a != b {
