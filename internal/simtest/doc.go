@@ -26,6 +26,13 @@
 //
 //	SEED=1234 TELL=1 go test -v -run SocietySeeds ./internal/simtest
 //
+// The seeds of TestFaultSeeds have a plan of faults (faults_test.go says what each entitles
+// the broker to): a disk that fails, lies, fills up or is slow, sockets that break, clocks
+// that jump. A story that fails is cut down to what it takes, and what is left replays with
+// SEED, PLAN and CUT:
+//
+//	make sim-shrink SEED=1234 STORY=TestFaultSeeds
+//
 // That all of this finds anything is shown by bugs that are planted (testdata/mutants,
 // make sim-mutants): a seed has to find each within a minute.
 //
