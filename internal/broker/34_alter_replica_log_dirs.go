@@ -2,13 +2,18 @@ package broker
 
 import (
 	"slices"
+
+	"slipstream/internal/metadata"
 	"slipstream/protocol"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// AlterReplicaLogDirs (34), versions 1-2: there is one data directory, and every
-// partition is in it already.
+// AlterReplicaLogDirs (34), versions 1-2.
+//
+// Departures from Kafka: a partition is not moved between directories while it is
+// served: that is refused with INVALID_REQUEST. It is moved with the broker
+// stopped, by moving its directory.
 
 func (s *Shard) serveAlterReplicaLogDirs(c *call) {
 	req := c.body.(*kmsg.AlterReplicaLogDirsRequest)
@@ -22,12 +27,7 @@ func (s *Shard) serveAlterReplicaLogDirs(c *call) {
 			for _, n := range asked.Partitions {
 				p := kmsg.NewAlterReplicaLogDirsResponseTopicPartition()
 				p.Partition = n
-				switch {
-				case !slices.ContainsFunc(s.broker.dirs, func(have *logDir) bool { return have.abs == d.Dir }):
-					p.ErrorCode = int16(protocol.LOG_DIR_NOT_FOUND)
-				case t == nil || t.Partition(n) == nil:
-					p.ErrorCode = int16(protocol.UNKNOWN_TOPIC_OR_PARTITION)
-				}
+				p.ErrorCode = int16(s.mayMove(t, n, d.Dir))
 				k, ok := at[asked.Topic]
 				if !ok {
 					k = len(resp.Topics)
@@ -41,4 +41,23 @@ func (s *Shard) serveAlterReplicaLogDirs(c *call) {
 		}
 	}
 	c.reply(resp)
+}
+
+// mayMove says whether a partition may be where it is wanted: where it is.
+func (s *Shard) mayMove(t *metadata.Topic, partition int32, dir string) protocol.ErrorCode {
+	i := slices.IndexFunc(s.broker.dirs, func(d *logDir) bool { return d.abs == dir })
+	switch {
+	case i < 0:
+		return protocol.LOG_DIR_NOT_FOUND
+	case s.offline[i]:
+		return protocol.KAFKA_STORAGE_ERROR
+	case t == nil || t.Partition(partition) == nil:
+		return protocol.UNKNOWN_TOPIC_OR_PARTITION
+	}
+	p := t.Partition(partition)
+	at := slices.Index(p.Replicas, s.broker.nodeID)
+	if len(s.broker.dirs) > 1 && (at < 0 || at >= len(p.Directories) || p.Directories[at] != s.broker.dirs[i].id()) {
+		return protocol.INVALID_REQUEST
+	}
+	return protocol.NONE
 }

@@ -136,6 +136,29 @@ func (w *wire) partitionsOf(topic string) []kmsg.MetadataResponseTopicPartition 
 	return w.ask(12, req).(*kmsg.MetadataResponse).Topics[0].Partitions
 }
 
+// requireNoMoves asks for partition t-0 to be in each directory, and in one that is none.
+func (w *wire) requireNoMoves(was map[string][]string, dirs []string) {
+	w.t.Helper()
+	for _, dir := range append([]string{"/nowhere"}, dirs...) {
+		want := protocol.INVALID_REQUEST
+		switch {
+		case slices.Contains(was[dir], "t-0"):
+			want = protocol.NONE
+		case dir == "/nowhere":
+			want = protocol.LOG_DIR_NOT_FOUND
+		}
+		req := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		d := kmsg.NewAlterReplicaLogDirsRequestDir()
+		d.Dir = dir
+		d.Topics = append(d.Topics, kmsg.AlterReplicaLogDirsRequestDirTopic{Topic: "t", Partitions: []int32{0}})
+		req.Dirs = append(req.Dirs, d)
+		got := w.ask(2, req).(*kmsg.AlterReplicaLogDirsResponse).Topics[0].Partitions[0].ErrorCode
+		if got != int16(want) {
+			w.t.Errorf("t-0 to %s: error %d, want %s", dir, got, want)
+		}
+	}
+}
+
 // TestLogDirs: partitions that are made together spread over the directories, are found again whatever the order of log.dirs,
 // and each directory has its own identity, checkpoints and marker.
 func TestLogDirs(t *testing.T) {
@@ -165,6 +188,7 @@ func TestLogDirs(t *testing.T) {
 	if len(ids) != 3 {
 		t.Errorf("directory ids: %v", ids)
 	}
+	w.requireNoMoves(was, dirs)
 	must(t, b.stop())
 	for _, d := range dirs {
 		for _, name := range []string{".kafka_cleanshutdown", "recovery-point-offset-checkpoint"} {

@@ -139,7 +139,7 @@ var refusals = []struct {
 	{"alter.config.policy.class.name", "Policies are Java classes, which cannot run here.", notEmpty},
 	{"client.quota.callback.class", "Quota callbacks are Java classes, which cannot run here.", notEmpty},
 	{"config.providers", "Values that stand elsewhere are not fetched; write them out.", notEmpty},
-	{"cordoned.log.dirs", "There is one data directory, and it cannot be cordoned.", notEmpty},
+	{"cordoned.log.dirs", "Directories are not cordoned: new partitions go where there is room.", notEmpty},
 	{"delete.topic.enable", "Topics can always be deleted.", func(v string) bool { return !isTrue(v) }},
 	{"process.roles", "A node is its own controller: broker,controller.", func(v string) bool {
 		roles := SplitList(v)

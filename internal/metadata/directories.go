@@ -94,21 +94,3 @@ func (c *Controller) FailDirectory(failed UUID) (records []Record) {
 		LogDirs: slices.DeleteFunc(slices.Clone(b.LogDirs), func(id UUID) bool { return id == failed }),
 	})
 }
-
-// MoveTo says that a partition of this node is in another of its directories now; nil if that is known.
-func (c *Controller) MoveTo(topic UUID, partition int32, directory UUID) []Record {
-	t := c.Image.TopicByID(topic)
-	if t == nil || t.Partition(partition) == nil {
-		return nil
-	}
-	p := t.Partition(partition)
-	at := slices.Index(p.Replicas, c.NodeID)
-	if at < 0 || p.Directories[at] == directory {
-		return nil
-	}
-	change := NewPartitionChange(t.ID, p.Index)
-	change.Version = partitionChangeVersion
-	change.Directories = slices.Clone(p.Directories)
-	change.Directories[at] = directory
-	return []Record{change}
-}

@@ -24,6 +24,7 @@ func leftBy(t *testing.T, seed uint64, dir string) (how string) {
 	} else {
 		r = newRun(t, drawn(seed))
 	}
+	r.node.several = false // what is copied is one directory
 	how, err := r.leave()
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)

@@ -22,6 +22,7 @@ var address = netip.MustParseAddrPort("127.0.0.1:9092")
 type node struct {
 	world   *sim.World
 	cores   int
+	several bool // data directories
 	sets    []string
 	segment int // bytes; Kafka's settings do not go below a mebibyte
 
@@ -79,6 +80,14 @@ func (s smallSegments) Resolve(topic []metadata.ConfigEntry, b broker.BrokerConf
 	return c
 }
 
+// dirs are the data directories.
+func (n *node) dirs() string {
+	if n.several {
+		return "/data,/disk2,/disk3"
+	}
+	return "/data"
+}
+
 func (n *node) settings() (broker.Settings, error) {
 	c, err := config.Load("", append([]string{
 		fmt.Sprint("slipstream.cores=", n.cores),
@@ -89,7 +98,7 @@ func (n *node) settings() (broker.Settings, error) {
 	if err != nil {
 		return broker.Settings{}, err
 	}
-	s, err := broker.SettingsFrom(c, "/data", address.String(), 4096)
+	s, err := broker.SettingsFrom(c, n.dirs(), address.String(), 4096)
 	if err != nil {
 		return s, err
 	}

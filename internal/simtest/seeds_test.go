@@ -69,7 +69,7 @@ func newRun(t *testing.T, o outline) *run {
 	r := &run{t: t, seed: seed, size: drawSize(seed), rand: rand.New(rand.NewPCG(seed, 99)), ids: map[int64]bool{}, crashes: map[string]int{}}
 	options := sim.Options{Level: levels[seed%3], TinyReads: seed%5 == 0, TraceLines: traceLines, ReadErrors: int(seed % 4 * 200)}
 	r.node = &node{
-		world: sim.New(seed, options), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
+		world: sim.New(seed, options), several: seed%5 == 4, cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"slipstream.fetch.rung=" + []string{"auto", "auto", "relay", "hot", "bulk", "cold"}[r.rand.IntN(6)],

@@ -20,7 +20,7 @@ func newSociety(t *testing.T, o outline) *run {
 	options := sim.Options{Level: levels[seed%3], TinyReads: seed%7 == 0, TraceLines: traceLines, SlowSyncNanos: int64(seed%3) * 3e6}
 	durable := r.rand.IntN(2) == 0
 	r.node = &node{
-		world: sim.New(seed, options), cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
+		world: sim.New(seed, options), several: seed%5 == 4, cores: 1 + r.rand.IntN(3), segment: r.size.segment + r.rand.IntN(50_000),
 		sets: []string{
 			"slipstream.writer=" + []string{"ring", "inline"}[r.rand.IntN(2)],
 			"offsets.topic.num.partitions=3", "transaction.state.log.num.partitions=3",
