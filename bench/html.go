@@ -39,12 +39,16 @@ type drawing interface{ svg() string }
 func (s *scene) PlotsAndCharts() (all struct {
 	Plots  []*plot
 	Charts []*chart
+	Graphs []*graph
 }) {
 	for i := range s.Plots {
 		all.Plots = append(all.Plots, &s.Plots[i])
 	}
 	for i := range s.Charts {
 		all.Charts = append(all.Charts, &s.Charts[i])
+	}
+	for i := range s.Graphs {
+		all.Graphs = append(all.Graphs, &s.Graphs[i])
 	}
 	return all
 }

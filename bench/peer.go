@@ -52,6 +52,15 @@ func (r *run) startKafka(dir string, group *memoryCgroup, lines ...string) (*ser
 	if out, err := format.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("formatting Apache Kafka's directory (java is needed): %w\n%s", err, out)
 	}
+	return r.runKafka(dir, config, port, group)
+}
+
+// runKafka runs Apache Kafka on a directory that is formatted, until it listens.
+func (r *run) runKafka(dir, config string, port int, group *memoryCgroup) (*server, error) {
+	libs, err := harness.Jars()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command("java", "-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
 		"-XX:InitiatingHeapOccupancyPercent=35", "-cp", libs+"/*", "kafka.Kafka", config)
 	cmd.SysProcAttr = deathSignal

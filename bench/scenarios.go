@@ -18,5 +18,6 @@ var scenarios = []scenario{
 	{"connections", "Many connections", "1,000 producers on connections of their own, and 10,000 connections that say nothing.", connections},
 	{"groups", "Groups", "20,000 members of 5,000 groups of both protocols that heartbeat every 3 seconds: what they cost the broker, and a producer beside them.", groups},
 	{"quota", "Quotas", "What clients with a quota of 10 MB/s get through in their first ten seconds, and a neighbour without one beside 200 connections that are throttled all the time.", quotas},
+	{"recovery", "Start against the size of the log", "One partition of 10 to 10,000 closed segments, whose files the generator makes, opened after a clean stop and after kill -9: from exec to the first right answer of ListOffsets. Every contender opens the same directory, from the page cache.", recoverLogs},
 	{"start", "Start", "From exec to the first request that can be answered, and what an idle broker holds.", startUp},
 }

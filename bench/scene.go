@@ -22,6 +22,7 @@ type scene struct {
 	Loads   []load   `json:"loads,omitempty"`
 	Plots   []plot   `json:"plots,omitempty"`
 	Charts  []chart  `json:"charts,omitempty"`
+	Graphs  []graph  `json:"graphs,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
 
 	r   *run

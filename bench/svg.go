@@ -109,6 +109,20 @@ func (p *plot) svg() string {
 
 // grid draws the lines at powers of ten and at whole nines, and names them.
 func (a axes) grid(b *strings.Builder) {
+	bottom := plotHeight - plotBottom
+	a.heights(b)
+	for _, percentile := range []float64{50, 90, 99, 99.9, 99.99, 99.999} {
+		nines := ninesOf(percentile)
+		if nines > a.nines+1e-9 {
+			break
+		}
+		fmt.Fprintf(b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, a.x(nines), a.x(nines), plotTop, bottom)
+		fmt.Fprintf(b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">p%g</text>`, a.x(nines), bottom+18, percentile)
+	}
+}
+
+// heights draws the lines at powers of ten, and the axis.
+func (a axes) heights(b *strings.Builder) {
 	right, bottom := plotWidth-plotRight, plotHeight-plotBottom
 	for power := math.Floor(a.low); power <= a.high; power++ {
 		for _, step := range []float64{1, 2, 5} {
@@ -126,14 +140,6 @@ func (a axes) grid(b *strings.Builder) {
 				fmt.Fprintf(b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`, plotLeft-8, a.y(micros)+4, duration(micros))
 			}
 		}
-	}
-	for _, percentile := range []float64{50, 90, 99, 99.9, 99.99, 99.999} {
-		nines := ninesOf(percentile)
-		if nines > a.nines+1e-9 {
-			break
-		}
-		fmt.Fprintf(b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, a.x(nines), a.x(nines), plotTop, bottom)
-		fmt.Fprintf(b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">p%g</text>`, a.x(nines), bottom+18, percentile)
 	}
 	fmt.Fprintf(b, `<line class="axis" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, plotLeft, right, bottom, bottom)
 }

@@ -9,14 +9,29 @@ import (
 	"slipstream/protocol"
 )
 
-// listing is what a partition's directory holds.
+// listing is what a partition's directory holds. It is the one thing of a start that grows with the number of segments: four names each, of which
+// no more is kept than what there is of each base offset.
 type listing struct {
-	logs      []int64 // base offsets, rising
-	snapshots []int64 // offsets, rising
-	names     map[string]bool
+	logs       []int64 // base offsets, rising
+	snapshots  []int64 // offsets, rising
+	kinds      map[int64]uint8
+	names      []string // of all files, in order
+	unfinished bool     // some are leftovers
 }
 
-func (l *listing) has(base int64, suffix string) bool { return l.names[fileName(base, suffix)] }
+// listedSuffixes are the kinds of files that kinds has a bit for each of.
+var listedSuffixes = [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix, snapshotSuffix}
+
+func kindOf(suffix string) uint8 {
+	for i, s := range listedSuffixes {
+		if s == suffix {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+func (l *listing) has(base int64, suffix string) bool { return l.kinds[base]&kindOf(suffix) != 0 }
 
 // list reads the directory, having finished or undone what was under way when the broker stopped:
 // .deleted files and unfinished cleanings (.cleaned) go; a finished one (.swap) takes the place of the
@@ -25,7 +40,7 @@ func (op *opening) list() error {
 	if err := op.read(); err != nil {
 		return err
 	}
-	if op.files.leftovers() {
+	if op.files.unfinished {
 		if err := op.tidy(); err != nil {
 			return err
 		}
@@ -41,32 +56,34 @@ func (op *opening) read() error {
 	if err != nil {
 		return err
 	}
-	op.files = listing{names: make(map[string]bool, len(entries))}
+	op.files = listing{names: make([]string, 0, len(entries)), kinds: make(map[int64]uint8, len(entries)/len(listedSuffixes))}
 	for _, e := range entries {
-		if e.Dir {
-			continue
-		}
-		op.files.names[e.Name] = true
-		switch base, suffix, ok := parseFileName(e.Name); {
-		case ok && suffix == logSuffix:
-			op.files.logs = append(op.files.logs, base)
-		case ok && suffix == snapshotSuffix:
-			op.files.snapshots = append(op.files.snapshots, base)
+		if !e.Dir {
+			op.files.add(e.Name)
 		}
 	}
 	slices.Sort(op.files.logs)
 	slices.Sort(op.files.snapshots)
+	slices.Sort(op.files.names)
 	return nil
 }
 
-// leftovers says whether anything was under way.
-func (l *listing) leftovers() bool {
-	for name := range l.names {
-		if isLeftover(name) {
-			return true
-		}
+func (l *listing) add(name string) {
+	l.names = append(l.names, name)
+	l.unfinished = l.unfinished || isLeftover(name)
+	base, suffix, ok := parseFileName(name)
+	if !ok {
+		return
 	}
-	return false
+	switch suffix {
+	case logSuffix:
+		l.logs = append(l.logs, base)
+	case snapshotSuffix:
+		l.snapshots = append(l.snapshots, base)
+	}
+	if kind := kindOf(suffix); kind != 0 {
+		l.kinds[base] |= kind
+	}
 }
 
 func isLeftover(name string) bool {
@@ -78,44 +95,33 @@ func isLeftover(name string) bool {
 	return false
 }
 
-// sorted is the names in order, so that what is done does not depend on a map.
-func (l *listing) sorted() []string {
-	names := make([]string, 0, len(l.names))
-	for name := range l.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // tidy deals with the leftovers. A cleaning renames its results to .swap from the highest on, once all are
 // written: so a .swap at or above the lowest .cleaned is part of an unfinished one.
 func (op *opening) tidy() error {
 	lowestCleaned := int64(-1)
-	for _, name := range op.files.sorted() {
+	for _, name := range op.files.names {
 		if base, suffix, ok := parseFileName(name); ok && suffix == logSuffix+cleanedSuffix && lowestCleaned < 0 {
 			lowestCleaned = base
 		}
 	}
-	for _, name := range op.files.sorted() {
-		if !isLeftover(name) {
-			continue
-		}
+	kept := op.files.names[:0]
+	for _, name := range op.files.names {
 		base, suffix, ok := parseFileName(name)
-		if ok && strings.HasSuffix(suffix, swapSuffix) && (lowestCleaned < 0 || base < lowestCleaned) {
+		if !isLeftover(name) || ok && strings.HasSuffix(suffix, swapSuffix) && (lowestCleaned < 0 || base < lowestCleaned) {
+			kept = append(kept, name)
 			continue
 		}
 		if err := removeFile(op.k, op.p.dir+"/"+name); err != nil {
 			return err
 		}
-		delete(op.files.names, name)
 	}
+	op.files.names = kept
 	return op.finishSwaps()
 }
 
 // finishSwaps replaces the segments whose offsets a .swap covers by it.
 func (op *opening) finishSwaps() error {
-	for _, name := range op.files.sorted() {
+	for _, name := range op.files.names {
 		base, suffix, ok := parseFileName(name)
 		if !ok || suffix != logSuffix+swapSuffix {
 			continue
@@ -129,7 +135,7 @@ func (op *opening) finishSwaps() error {
 			return err
 		}
 	}
-	for _, name := range op.files.sorted() {
+	for _, name := range op.files.names {
 		if final, ok := strings.CutSuffix(name, swapSuffix); ok {
 			if err := op.k.Rename(op.p.dir+"/"+name, op.p.dir+"/"+final); err != nil {
 				return err
@@ -178,7 +184,7 @@ func (op *opening) endOfSwap(base int64, name string) (int64, error) {
 
 // removeOrphans removes indexes without a log.
 func (op *opening) removeOrphans() error {
-	for _, name := range op.files.sorted() {
+	for _, name := range op.files.names {
 		base, suffix, ok := parseFileName(name)
 		if !ok || suffix != indexSuffix && suffix != timeIndexSuffix && suffix != txnIndexSuffix || op.files.has(base, logSuffix) {
 			continue
@@ -187,7 +193,7 @@ func (op *opening) removeOrphans() error {
 		if err := removeFile(op.k, op.p.dir+"/"+name); err != nil {
 			return err
 		}
-		delete(op.files.names, name)
+		op.files.kinds[base] &^= kindOf(suffix)
 	}
 	return nil
 }

@@ -68,3 +68,17 @@ func processorSeconds() float64 {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
+
+// BenchmarkOpen opens a log of ten thousand closed segments after a clean stop.
+func BenchmarkOpen(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "events-0")
+	manySegments(b, dir, 10000)
+	b.ResetTimer()
+	began := processorSeconds()
+	for range b.N {
+		if p, _, err := Open(ring.NewLinux(), dir, DefaultConfig(), OpenOptions{Clean: true}); err != nil || p.Segments() != 10001 {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric((processorSeconds()-began)/float64(b.N)*1e3, "cpu-ms/op")
+}
