@@ -141,6 +141,7 @@ type tally struct {
 	recalled   int
 	ends       map[string]int // of the broker's lives
 	done       map[string]int // what clients and administrators did
+	fired      map[string]int // faults of plans, by kind
 }
 
 func (a *tally) add(r *run) {
@@ -149,9 +150,12 @@ func (a *tally) add(r *run) {
 	a.read += r.read
 	a.compacted += r.node.log.compacted
 	if a.ends == nil {
-		a.ends, a.done = map[string]int{}, map[string]int{}
+		a.ends, a.done, a.fired = map[string]int{}, map[string]int{}, map[string]int{}
 	}
 	addCounts(a.ends, r.crashes)
+	if r.faults != nil {
+		addCounts(a.fired, r.faults.fired)
+	}
 	if r.society == nil {
 		return
 	}
@@ -191,6 +195,11 @@ func (a *tally) String() string {
 	fmt.Fprintf(&b, "%d power cuts, %d kills: %s\n", cuts, kills, counts(a.ends))
 	fmt.Fprintf(&b, "transactions: %d committed, %d aborted, %d unknown; %d rebalances; %d compactions; %d states compared across a kill\n",
 		a.outcomes[0], a.outcomes[1], a.outcomes[2], a.rebalances, a.compacted, a.recalled)
+	faults := 0
+	for _, n := range a.fired {
+		faults += n
+	}
+	fmt.Fprintf(&b, "%d faults: %s\n", faults, counts(a.fired))
 	fmt.Fprintf(&b, "clients: %s", counts(a.done))
 	return b.String()
 }
