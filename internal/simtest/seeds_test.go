@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"slipstream/internal/broker"
+	"slipstream/internal/logtool"
 	"slipstream/internal/sim"
 	"slipstream/reactor"
 )
@@ -400,7 +401,27 @@ func (r *run) story(rounds int) error {
 	if err := r.countWays(); err != nil {
 		return err
 	}
-	return r.stop(false)
+	return r.stopForGood()
+}
+
+// stopForGood ends the broker in order. Then its files are as slipstream log verify wants them.
+func (r *run) stopForGood() error {
+	if err := r.stop(false); err != nil {
+		return err
+	}
+	report, err := logtool.Verify(r.node.world.Restart(), "/data", logtool.VerifyOptions{Workers: 1})
+	if err != nil {
+		return fmt.Errorf("verifying the files: %w", err)
+	}
+	for i := range report.Problems {
+		if p := &report.Problems[i]; !p.Note {
+			return fmt.Errorf("after a stop: %v (one of %d problems)", p, report.Damaged())
+		}
+	}
+	if report.Batches == 0 {
+		return errors.New("after a stop there is nothing in the files")
+	}
+	return nil
 }
 
 // countWays asks the cores by which ways of the fetch path they have gone in this

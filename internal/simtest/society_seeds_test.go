@@ -146,7 +146,7 @@ func (r *run) societyStory(rounds int) error {
 	if err := r.verifySociety(); err != nil {
 		return err
 	}
-	return r.stop(false)
+	return r.stopForGood()
 }
 
 // verifySociety lets everything come to its end and compares.
