@@ -45,6 +45,7 @@ type consuming struct {
 	refused   int
 	life      int   // run.life then
 	bytes     int64 // of the batches from first on, for toTheEnd
+	left      int   // answers of the session, one after the other, that had nothing of it although there was something
 }
 
 func (r *run) newConsumer() *consumer {
@@ -100,6 +101,7 @@ func (c *consumer) fetch() {
 		}
 	}
 	at := map[*topic]int{}
+	behind := c.behind()
 	for _, part := range c.parts {
 		if next, named := c.named[part]; c.sessions && named && next == part.next {
 			continue // the session has it
@@ -123,10 +125,42 @@ func (c *consumer) fetch() {
 	}
 	c.conn.send(req, c.version, func(resp kmsg.Response) {
 		c.asking = false
-		if err := c.fetched(resp.(*kmsg.FetchResponse)); err != nil {
+		r := resp.(*kmsg.FetchResponse)
+		err := c.fetched(r)
+		if err == nil {
+			err = c.leftOut(behind, r)
+		}
+		if err != nil {
 			c.run.fail(fmt.Errorf("consumer: %w", err))
 		}
 	})
+}
+
+// behind are the partitions of the session that have more than it has read.
+func (c *consumer) behind() (list []*consuming) {
+	for _, part := range c.parts {
+		if h := part.topic.parts[part.partition]; c.session != 0 && part.next < h.high && h.durable && !h.doubtful() && !h.mayShrink() && !part.topic.trimmed {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// leftOut: a session serves its partitions in turn. One that has something is not passed over
+// more often than there are others.
+func (c *consumer) leftOut(behind []*consuming, r *kmsg.FetchResponse) error {
+	if c.session == 0 || r.ErrorCode != codeNone || c.run.faulty() {
+		return nil
+	}
+	for _, part := range behind {
+		if part.left++; part.next > part.asked {
+			part.left = 0
+		}
+		if part.left > 2*len(c.parts) {
+			return fmt.Errorf("%s-%d: a session has had nothing of it from offset %d in %d answers", part.topic.name, part.partition, part.next, part.left)
+		}
+	}
+	return nil
 }
 
 func (c *consumer) fetched(resp *kmsg.FetchResponse) error {

@@ -24,6 +24,7 @@ type crew struct {
 	members                       []*member
 	born                          int
 	eventAt                       int64
+	nudgeAt                       int64 // when nothing else happens any more
 	events                        map[string]int
 }
 
@@ -68,6 +69,9 @@ func (c *crew) step() error {
 		return m.dead
 	})
 	if c.run.quiet {
+		if c.nudgeAt == 0 {
+			c.nudgeAt = c.run.now() + 10e9
+		}
 		c.settleDown()
 	} else if c.run.now() >= c.eventAt {
 		c.eventAt = c.run.now() + 20e6 + c.run.rand.Int64N(2*eventNanos)
@@ -80,6 +84,15 @@ func (c *crew) step() error {
 func (c *crew) settleDown() {
 	for _, m := range c.members {
 		m.asleep = 0
+		if one, ok := m.speaks.(*classic); ok && one.settled() && c.run.now() >= c.nudgeAt {
+			// A static leader that was away when a partition was added comes back to its old assignment, and nobody looks
+			// after that any more, as in Kafka. It takes another join of the leader: of everyone, for who that is, the broker knows.
+			one.again = true
+			c.count("nudge")
+		}
+	}
+	if c.run.now() >= c.nudgeAt {
+		c.nudgeAt = c.run.now() + 10e9
 	}
 	if len(c.members) == 0 {
 		c.hire()
