@@ -117,7 +117,7 @@ sim:
 sim-shrink:
 	SHRINK=1 SEED=$(SEED) STORY=$(STORY) go test -tags invariants -count=1 -timeout 10m -v -run 'TestShrink' ./internal/simtest
 
-# Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute; MUTANT=name for one.
+# Bugs planted in the broker (internal/simtest/testdata/mutants), each to be found by some seed within a minute of processor time; MUTANT=name (or a pattern) for some.
 sim-mutants:
 	MUTANTS=1 go test -count=1 -timeout 120m -v -run 'TestMutants' ./internal/simtest
 

@@ -34,7 +34,7 @@
 //	make sim-shrink SEED=1234 STORY=TestFaultSeeds
 //
 // That all of this finds anything is shown by bugs that are planted (testdata/mutants,
-// make sim-mutants): a seed has to find each within a minute.
+// make sim-mutants): a seed has to find each within a minute of processor time.
 //
 // The rest of the package is its tests.
 package simtest

@@ -346,7 +346,7 @@ func (k *keyed) clean() error {
 		k.settleFrom = k.writes[n-1].offset + 1
 	}
 	scans := k.scans
-	if err := k.run.drive(120e9, func() bool { return k.settled && k.scans > scans+1 }); err != nil {
+	if err := k.run.drive(2e9, func() bool { return k.settled && k.scans > scans+1 }); err != nil {
 		return fmt.Errorf("what compaction may remove of the offsets below %d stays, %d records and tombstones: %w", k.settleFrom, k.reader.old, err)
 	}
 	return nil
