@@ -150,7 +150,13 @@ func readFile(k ring.Files, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size > maxMetadataFileBytes { // a sparse file may claim any size
+		return nil, fmt.Errorf("%s has %d bytes, which is more than such a file can have", path, size)
+	}
 	b := make([]byte, size)
 	_, err = k.ReadAt(fd, b, 0)
 	return b, err
 }
+
+// maxMetadataFileBytes: a segment has 31 bits for a position.
+const maxMetadataFileBytes = 1<<31 - 1
