@@ -156,7 +156,7 @@ func TestApacheAndBack(t *testing.T) {
 		"node.id=1", "transaction.state.log.num.partitions=3", "offsets.topic.num.partitions=1", "share.coordinator.state.topic.num.partitions=1",
 		"metadata.log.max.record.bytes.between.snapshots=3000", "group.initial.rebalance.delay.ms=0",
 	}}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 
 	j.start(harness.Apache)
@@ -217,9 +217,19 @@ func wouldOpen(t *testing.T, a *broker.Adoption, killed bool) {
 	}
 }
 
+// lasting is a producer whose transactions stay open for as long as two brokers take to start on a busy machine.
+func lasting(s *script, name string) *transactor {
+	s.t.Helper()
+	x := s.transactor(name)
+	req := initTransactional(name, -1, -1)
+	req.TransactionTimeoutMillis = 900_000
+	x.adopt(s.must(4, req, func(r kmsg.Response) int16 { return r.(*kmsg.InitProducerIDResponse).ErrorCode }).(*kmsg.InitProducerIDResponse))
+	return x
+}
+
 // beginAtApache leaves an aborted transaction and two open ones in topic moves.
 func beginAtApache(s *script) (first, second *transactor) {
-	first, second = s.transactor("first"), s.transactor("second")
+	first, second = lasting(s, "first"), lasting(s, "second")
 	first.produce(12, "moves", 0, "aborted", "by Apache")
 	first.end(5, false)
 	first.produce(12, "moves", 0, "begun at Apache")
@@ -238,7 +248,7 @@ func goOnHere(s *script, first, second *transactor) (_, _, third *transactor) {
 	second.end(4, false)
 	second.add("moves", 0)
 	second.produce(11, "moves", 0, "begun here")
-	third = s.transactor("third")
+	third = lasting(s, "third")
 	third.produce(12, "moves", 0, "the third's")
 	third.end(5, true)
 	third.produce(12, "moves", 0, "left open here")

@@ -35,7 +35,7 @@ func factsOf(t *testing.T, b *harness.Broker) facts {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
 	harness.Need(t, err)
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	f, admin := facts{}, client{kadm.NewClient(cl), cl}
 	for _, ask := range []func(context.Context, client) error{f.topics, f.records(b.Addr), f.configs, f.groups, f.transactions, f.others} {

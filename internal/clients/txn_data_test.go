@@ -69,9 +69,9 @@ func kafkaReadsTransactions(t *testing.T, dir, topic string) {
 	}
 	out := dump("--transaction-log-decoder", "__transaction_state-*/*.log")
 	for _, want := range []string{
-		`"transactionalId":"first"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":60000,"transactionStatus":4,"transactionPartitions":\[\]`,
-		`"transactionalId":"second"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":60000,"transactionStatus":1,"transactionPartitions":\[\{"topic":"` + topic + `","partitionIds":\[0\]`,
-		`"transactionalId":"third"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":60000,"transactionStatus":1,.*"clientTransactionVersion":2`,
+		`"transactionalId":"first"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":900000,"transactionStatus":4,"transactionPartitions":\[\]`,
+		`"transactionalId":"second"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":900000,"transactionStatus":1,"transactionPartitions":\[\{"topic":"` + topic + `","partitionIds":\[0\]`,
+		`"transactionalId":"third"\}\} payload: \{"version":"1","data":\{"producerId":\d+,("previousProducerId":\d+,)?"producerEpoch":\d+,"transactionTimeoutMs":900000,"transactionStatus":1,.*"clientTransactionVersion":2`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("DumpLogSegments shows no %s in\n%.6000s", want, out)
