@@ -51,7 +51,7 @@ func TestRefusals(t *testing.T) {
 		{serve("--listen", "127.0.0.1"), []string{`"127.0.0.1"`, "host:port"}},
 		{serve("--listen", "127.0.0.1:99999"), []string{"99999", "not a port"}},
 		{serve("--listen", "192.0.2.1:0"), []string{"192.0.2.1:0", "cannot assign requested address"}},
-		{[]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, []string{file, "not a directory"}},
+		{[]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", file}, []string{file, "is a file"}},
 		{[]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", full}, []string{full, "photographs", "not empty"}},
 		{[]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", "/proc/slipstream"}, []string{"/proc/slipstream", "cannot be made"}},
 		{[]string{"topic", "craete"}, []string{`"craete"`, "topic create"}},
