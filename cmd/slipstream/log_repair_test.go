@@ -195,3 +195,24 @@ func TestLogRepairCommand(t *testing.T) {
 		t.Errorf("status %d\n%s%s", r.status, r.out, r.errors)
 	}
 }
+
+// TestLogRepairLeavesOthersAlone: a directory that only looks like a broker's, because what is in it is named like partitions, is none to the
+// log commands, and nothing is made in it.
+func TestLogRepairLeavesOthersAlone(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"polkit-1/polkit.conf", "libnl-3/classid", "libnl-3/notes.log"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), []byte("somebody else's\n"))
+	}
+	before := contents(t, dir)
+	for _, args := range [][]string{{"repair", dir, "--yes"}, {"repair", filepath.Join(dir, "libnl-3"), "--yes"}, {"verify", dir}, {"stat", dir}} {
+		if r := slipstream(t, append([]string{"log"}, args...)...); r.status != 1 || !strings.Contains(r.errors, "is neither a data directory nor a partition's") {
+			t.Errorf("log %v: status %d\n%s%s", args, r.status, r.out, r.errors)
+		}
+	}
+	if contents(t, dir) != before {
+		t.Error("the directory was changed")
+	}
+}

@@ -83,10 +83,20 @@ func findDir(k ring.Files, path string) (*dataDir, error) {
 			d.partitions = append(d.partitions, filepath.Join(path, e.Name))
 		}
 	}
-	if !known && len(d.partitions) == 0 {
-		return nil, fmt.Errorf("%s is neither a data directory nor a partition's", path)
+	if !known {
+		// Many directories of others are named like partitions (/etc/polkit-1): without a data directory's own files, it is their files that tell.
+		d.partitions = slices.DeleteFunc(d.partitions, func(p string) bool { return !isPartition(k, p) })
+		if len(d.partitions) == 0 {
+			return nil, fmt.Errorf("%s is neither a data directory nor a partition's", path)
+		}
 	}
 	return d, nil
+}
+
+// isPartition says whether there is a partition's log in a directory. One that cannot be read counts: that is to be told.
+func isPartition(k ring.Files, path string) bool {
+	entries, err := k.ReadDir(path)
+	return err != nil || holdsLog(entries)
 }
 
 func holdsLog(entries []ring.DirEntry) bool {
