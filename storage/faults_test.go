@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,13 +78,46 @@ func TestFailedWrites(t *testing.T) {
 				}
 			}
 			readAll(t, r, p)
-			if r.store.Stats.FailedWrites != 3 || len(r.notes) != 3 {
+			if r.store.Stats.FailedWrites != 3 || len(r.notes) != 1 {
 				t.Errorf("%d failed writes, notes %q", r.store.Stats.FailedWrites, r.notes)
 			}
 			if errs := r.close(); errs != nil {
 				t.Fatal(errs)
 			}
 		})
+	}
+}
+
+// TestFailedWritesAreSaidOnceAMinute: a full disk is a line in the log a minute, with how many there would have been, and not one for each
+// try of each producer. Another error is said at once.
+func TestFailedWritesAreSaidOnceAMinute(t *testing.T) {
+	r := newRig(t, StoreOptions{})
+	p := r.create(filepath.Join(t.TempDir(), "events-0"), smallConfig())
+	fail := func(errno syscall.Errno) {
+		r.kernel.set(func(f *faults) {
+			f.failWrite = func(int, int, int64) (int, syscall.Errno) { return 0, errno }
+		})
+		for range 5 {
+			if a := r.append(p, spec{value: 50}.batch()); a.Err != protocol.KAFKA_STORAGE_ERROR {
+				t.Fatal(a.Err)
+			}
+		}
+	}
+	fail(syscall.ENOSPC)
+	p.failures.noted -= failureNoteNanos // as if a minute had passed
+	fail(syscall.ENOSPC)
+	fail(syscall.EDQUOT)
+	want := []string{
+		"a write to events-0 failed: no space left on device",
+		"a write to events-0 failed: no space left on device (as 4 writes did since this was last said)",
+		"a write to events-0 failed: disk quota exceeded",
+	}
+	if !slices.Equal(r.notes, want) || r.store.Stats.FailedWrites != 15 {
+		t.Errorf("%d failed writes, notes %q", r.store.Stats.FailedWrites, r.notes)
+	}
+	r.kernel.set(func(f *faults) { f.failWrite = nil })
+	if errs := r.close(); errs != nil {
+		t.Fatal(errs)
 	}
 }
 

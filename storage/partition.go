@@ -59,6 +59,7 @@ type Partition struct {
 	savingEpochs, epochsChanged bool  // epochsChanged: leader-epoch-checkpoint is not what epochs says
 	epochsLost                  bool  // nor can it be read: to be written without waiting for an append
 	noPreallocation             int64 // until this time (core.Now): the disk was full
+	failures                    failures
 	preallocating               bool
 	finishing                   int        // closed segments that a helper puts in order
 	deleting                    bool       // a helper renames the files of segments that were taken out of the log

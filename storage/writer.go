@@ -396,7 +396,7 @@ func (p *Partition) writeFailed(errno syscall.Errno) {
 	}
 	w.bytes, w.zeros = 0, 0
 	p.store.Stats.FailedWrites++
-	p.store.note("a write to %s failed: %v", &p.id, errno)
+	p.noteFailure(errno)
 	if errno == syscall.ENOSPC || errno == syscall.EDQUOT {
 		p.noPreallocation = p.store.core.Now + preallocationPauseNanos
 	}
@@ -406,6 +406,32 @@ func (p *Partition) writeFailed(errno syscall.Errno) {
 	}
 	p.refuseQueued(protocol.KAFKA_STORAGE_ERROR)
 	p.suspect(errno)
+}
+
+// failureNoteNanos is how often it is said at most that writes to a log fail for the same reason.
+const failureNoteNanos = 60e9
+
+// failures is what was said of a log's failed writes.
+type failures struct {
+	errno syscall.Errno
+	noted int64 // core.Now
+	since int64 // failed writes that nothing was said of
+}
+
+// noteFailure says that a write has failed. Producers try again ten times a second each for as long as a disk is full, and the log that
+// says so may lie on that disk: what was said a moment ago is only counted.
+func (p *Partition) noteFailure(errno syscall.Errno) {
+	f, now := &p.failures, p.store.core.Now
+	switch {
+	case errno == f.errno && now-f.noted < failureNoteNanos:
+		f.since++
+		return
+	case errno == f.errno && f.since > 0:
+		p.store.note("a write to %s failed: %v (as %d writes did since this was last said)", &p.id, errno, f.since)
+	default:
+		p.store.note("a write to %s failed: %v", &p.id, errno)
+	}
+	*f = failures{errno: errno, noted: now}
 }
 
 // refuseQueued refuses everything that is not written.
