@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"slipstream/internal/broker"
 	"slipstream/internal/config"
@@ -107,12 +108,17 @@ func serve(f serveFlags) error {
 	defer stop()
 	go func() {
 		<-ctx.Done()
+		time.Sleep(sameSignal)
 		stop() // a second signal ends the process
 	}()
 	return broker.Serve(ctx, settings, kernel, helpers, log, func(r broker.Report) {
 		printScreen(os.Stderr, r, cache.line, figures.url())
 	})
 }
+
+// sameSignal is how long after a first signal another one is the same: timeout(1) and some supervisors signal the process and then its group,
+// and what nobody has asked for twice is not to cost the clean shutdown.
+const sameSignal = 500 * time.Millisecond
 
 // needDataDir refuses Kafka's default of log.dir, a directory in /tmp: what a
 // broker keeps should lie where somebody chose.
