@@ -33,6 +33,10 @@ func OpenLogFile(k ring.Files, path string) (*LogFile, error) {
 	return &LogFile{r}, nil
 }
 
+// Distrust has the file read from the disk, as Open reads a log whose appends wait for an fsync: after an fsync that failed the page cache has
+// what the disk does not. It is called before anything is read, and fails if the file cannot be synced.
+func (l *LogFile) Distrust() error { return l.r.distrust() }
+
 // Size is how many bytes of the file can be a log's: all but what lies behind 2^31-1.
 func (l *LogFile) Size() int64 { return l.r.size }
 

@@ -206,6 +206,10 @@ func (c *Config) distrustCache(r *logReader) error {
 	if c.FlushMessages == neverFlush {
 		return nil
 	}
+	return r.distrust()
+}
+
+func (r *logReader) distrust() error {
 	if err := r.k.Sync(r.fd); err != nil {
 		return err
 	}

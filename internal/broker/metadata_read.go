@@ -270,6 +270,10 @@ func (m *metadataRead) readSegment(k ring.Files, name string, last, clean bool) 
 		return err
 	}
 	defer f.Close()
+	// A batch that is in the page cache only, because its fsync failed, would be counted here and cut off when the log is opened.
+	if err := f.Distrust(); err != nil {
+		return err
+	}
 	position := int64(0)
 	for position < f.Size() {
 		h, err := f.Header(position)

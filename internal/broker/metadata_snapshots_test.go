@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,39 @@ func TestSnapshotCut(t *testing.T) {
 	}
 	if with == 0 || without == 0 {
 		t.Errorf("%d cuts left a snapshot and %d did not: that shows little", with, without)
+	}
+}
+
+// TestMetadataAfterAFailedSync ends a broker after an fsync of the metadata log that failed, with its last batch in the page cache and
+// not on the disk: what is read is what the log has once it is opened, before and after.
+func TestMetadataAfterAFailedSync(t *testing.T) {
+	world := sim.New(1, sim.Options{})
+	k := world.Kernel()
+	dir, want := simulatedMetadata(t, k)
+	path := dir + "/00000000000000000000.log"
+	b, err := readFile(k, path)
+	must(t, err)
+	end := nextOffset(b)
+	lost := metadata.AppendBatch(nil, metadata.BatchInfo{Offset: end, LeaderEpoch: 1}, []metadata.Record{&metadata.NoOpRecord{}})
+	world.Plan([]sim.Fault{{Kind: sim.FaultSyncError, Path: ".log", For: 1e9, Count: 1}})
+	fd, err := k.Open(path, syscall.O_WRONLY, 0)
+	must(t, err)
+	_, err = k.WriteAt(fd, lost, int64(len(b)))
+	must(t, err)
+	if err := k.Sync(fd); err == nil {
+		t.Fatal("the fsync did not fail")
+	}
+	if b, err = readFile(k, path); err != nil || nextOffset(b) == end {
+		t.Fatalf("the page cache has nothing that the disk does not: %v", err)
+	}
+	world.Kill()
+	k = world.Restart()
+	m, err := readMetadata(k, dir, 1, false, 0)
+	must(t, err)
+	log, _, err := storage.Open(k, dir, MetadataSettings{}.log(), storage.OpenOptions{})
+	must(t, err)
+	if opened := log.Offsets().LogEnd; m.end != end || opened != end || !bytes.Equal(encoded(m.images[0]), encoded(want)) {
+		t.Errorf("the log is read up to offset %d and opened up to %d, want %d", m.end, opened, end)
 	}
 }
 
