@@ -71,6 +71,7 @@ type classicMember struct {
 
 	isNew    bool // its first JoinGroup has not been answered
 	unsynced bool // it has not sent its SyncGroup
+	missed   bool // it did not join the last generation, or, as it was loaded, may not have (claims.go)
 	join     *parked
 	sync     *parked
 	session  timer

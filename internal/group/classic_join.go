@@ -196,6 +196,10 @@ func (c *Coordinator) joinAgain(r *Request, g *group, req *kmsg.JoinGroupRequest
 		c.respond(g, r, joinError(req, req.MemberID, code))
 		return
 	}
+	if cg.claimsUnknown(m, req.Protocols) {
+		c.respond(g, r, notKnown(req))
+		return
+	}
 	c.rejoin(r, g, m, req)
 }
 

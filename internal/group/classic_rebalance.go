@@ -111,6 +111,7 @@ func (c *Coordinator) answerJoins(g *group) {
 	led := cg.round(true)
 	answers := make([]joinAnswer, 0, cg.members.count())
 	for m := range cg.members.all() {
+		m.missed = m.join == nil
 		if m.join != nil {
 			round := plain
 			if m.id == cg.leader {

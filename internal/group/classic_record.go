@@ -84,6 +84,7 @@ func (c *Coordinator) loadedMember(g *group, cg *classicGroup, v *GroupMetadataM
 	m := &classicMember{
 		id: v.MemberID, instance: v.GroupInstanceID, clientID: v.ClientID, clientHost: v.ClientHost,
 		rebalanceMillis: v.RebalanceTimeoutMillis, sessionMillis: v.SessionTimeoutMillis, assignment: v.Assignment,
+		missed: true,
 	}
 	if m.rebalanceMillis == -1 {
 		m.rebalanceMillis = m.sessionMillis

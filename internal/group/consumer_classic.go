@@ -47,6 +47,10 @@ func (c *Coordinator) joinConsumerGroup(r *Request, g *group, req *kmsg.JoinGrou
 		c.respond(g, r, joinError(req, req.MemberID, code))
 		return
 	}
+	if m := cg.members[id]; known && m != nil && m.classic != nil && cg.claimsOthers(m, j.own.topics) {
+		c.respond(g, r, notKnown(req))
+		return
+	}
 	next := memberFacts{rebalance: -1}
 	if old != nil {
 		copied := *old

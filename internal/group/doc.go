@@ -46,7 +46,10 @@
 // has them already; regular expressions are bounded (limits.go); ids that were given
 // out and not used are bounded; so is what members' protocols and subscriptions may
 // take ([Memory]: one more is told GROUP_MAX_SIZE_REACHED); a group that was downgraded
-// because a member left, and not rebalanced before a restart, is rebalanced then. Reasons (KIP-800) are read and not kept.
+// because a member left, and not rebalanced before a restart, is rebalanced then; so is, at once, one that a
+// static member made classic while others waited for partitions; an upgraded group
+// knows what its members are still giving up; a static member that was away and
+// claims what others were given meanwhile is not known any more (claims.go). Reasons (KIP-800) are read and not kept.
 //
 // Sources: the schemas in Apache Kafka 4.3's kafka-group-coordinator and
 // kafka-clients jars, KIP-848 and the other KIPs named where they are served, and
