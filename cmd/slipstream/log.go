@@ -91,7 +91,11 @@ func logVerify() *cobra.Command {
 					return err
 				}
 			} else {
-				writeReport(c.OutOrStdout(), r)
+				out := bufio.NewWriter(c.OutOrStdout())
+				writeReport(out, r)
+				if err := out.Flush(); err != nil {
+					return err
+				}
 			}
 			if n := r.Damaged() + r.LeftOut; n > 0 {
 				return fmt.Errorf("%d problem%s in %s", n, plural(n), args[0])

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,7 +45,9 @@ func logRepair() *cobra.Command {
 			if asJSON {
 				err = errors.Join(err, json.NewEncoder(c.OutOrStdout()).Encode(r))
 			} else {
-				writeRepair(c.OutOrStdout(), r)
+				out := bufio.NewWriter(c.OutOrStdout())
+				writeRepair(out, r)
+				err = errors.Join(err, out.Flush())
 			}
 			return errors.Join(err, verdict(r))
 		},

@@ -196,6 +196,41 @@ func TestLogRepairCommand(t *testing.T) {
 	}
 }
 
+// TestLogRepairBehindTheStart: a damage before the first record that there still is leaves nothing of the log, and no segment is said to be
+// there twice.
+func TestLogRepairBehindTheStart(t *testing.T) {
+	dir := writtenDir(t)
+	log := filepath.Join(dir, "orders-0", "00000000000000000000.log")
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[100] ^= 4
+	write(t, log, b)
+	write(t, filepath.Join(dir, "log-start-offset-checkpoint"), []byte("0\n1\norders 0 5\n"))
+	r := slipstream(t, "log", "repair", dir)
+	if want := "would remove " + log + ": nothing that can be kept of it reaches offset 5,"; r.status != 1 || !strings.Contains(r.out, want) || strings.Contains(r.out, "in another segment") {
+		t.Errorf("status %d, want %q\n%s%s", r.status, want, r.out, r.errors)
+	}
+}
+
+// TestLogSaysWhatItCannotWrite: a report that reached nobody is no success.
+func TestLogSaysWhatItCannotWrite(t *testing.T) {
+	dir := writtenDir(t)
+	for _, of := range []string{"verify", "repair", "stat", "dump"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		cmd := command(t, "log", of, dir)
+		cmd.Stdout = full
+		if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("log %s: %v", of, err)
+		}
+		full.Close()
+	}
+}
+
 // TestLogRepairLeavesOthersAlone: a directory that only looks like a broker's, because what is in it is named like partitions, is none to the
 // log commands, and nothing is made in it.
 func TestLogRepairLeavesOthersAlone(t *testing.T) {

@@ -93,6 +93,7 @@ type partitionPlan struct {
 	due     int64
 	damaged bool // since the last batch that stays, bytes were passed over
 	stopped bool // the log ends here
+	anew    bool // the log begins empty where it is said to begin: nothing of it reaches there
 	lost    string
 }
 
@@ -243,7 +244,7 @@ func (p *partitionPlan) planStart(c *check) {
 	if len(c.layout) == 0 { // offsets that were given out are not given out again
 		start = max(start, c.recovery, c.a.offsets[highFile][c.dir.name])
 	}
-	p.gone, p.segments, p.end = c.layout, []segmentPlan{{base: start}}, start
+	p.gone, p.segments, p.end, p.anew = c.layout, []segmentPlan{{base: start}}, start, true
 }
 
 // tellLog says what becomes of the .log files.
@@ -265,7 +266,9 @@ func (p *partitionPlan) tellLog(c *check) {
 	}
 	for _, m := range p.gone {
 		why := "it lies behind where the log ends"
-		if m.base < p.end {
+		if p.anew {
+			why = fmt.Sprintf("nothing that can be kept of it reaches offset %d, where log-start-offset-checkpoint has the log begin", p.end)
+		} else if m.base < p.end {
 			why = "what it has is in another segment too"
 		} else if p.lost != "" && len(p.gone) > 0 && m == p.gone[0] {
 			why = p.lost
