@@ -282,6 +282,14 @@ func topicDescribe(f *topicFlags) *cobra.Command {
 	}
 }
 
+// offsetOf is -1 where nobody could be asked.
+func offsetOf(all kadm.ListedOffsets, p kadm.PartitionDetail) int64 {
+	if o, ok := all.Lookup(p.Topic, p.Partition); ok && o.Err == nil {
+		return o.Offset
+	}
+	return -1
+}
+
 func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (rows []partitionRow, settings []settingRow, err error) {
 	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {
@@ -292,19 +300,21 @@ func describeTopics(ctx context.Context, admin *kadm.Client, names []string) (ro
 			return nil, nil, topicError("describe", t.Topic, t.Err, "")
 		}
 	}
+	// Partitions in a directory that has failed have no leader to ask: they are shown without offsets.
+	var partly *kadm.ShardErrors
+	leaderless := false
+	topics.EachPartition(func(p kadm.PartitionDetail) { leaderless = leaderless || p.Leader < 0 })
 	starts, err := admin.ListStartOffsets(ctx, names...)
-	if err != nil {
+	if err != nil && !(leaderless && errors.As(err, &partly)) {
 		return nil, nil, err
 	}
 	ends, err := admin.ListEndOffsets(ctx, names...)
-	if err != nil {
+	if err != nil && !(leaderless && errors.As(err, &partly)) {
 		return nil, nil, err
 	}
 	for _, t := range topics.Sorted() {
 		for _, p := range t.Partitions.Sorted() {
-			start, _ := starts.Lookup(t.Topic, p.Partition)
-			end, _ := ends.Lookup(t.Topic, p.Partition)
-			rows = append(rows, partitionRow{t.Topic, p.Partition, p.Leader, p.LeaderEpoch, start.Offset, end.Offset})
+			rows = append(rows, partitionRow{t.Topic, p.Partition, p.Leader, p.LeaderEpoch, offsetOf(starts, p), offsetOf(ends, p)})
 		}
 	}
 	settings = []settingRow{}

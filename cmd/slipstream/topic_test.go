@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestTopics is the life of some topics as the commands tell it.
@@ -89,5 +91,21 @@ func TestTopicsAsJSON(t *testing.T) {
 	ask(&deleted, "delete", "clicks")
 	if len(deleted) != 1 || deleted[0].Name != "clicks" {
 		t.Errorf("deleted: %v", deleted)
+	}
+}
+
+// TestTopicDescribeWithoutLeader: a topic whose data directory is not there is shown all the same, without offsets.
+func TestTopicDescribeWithoutLeader(t *testing.T) {
+	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
+	b := start(t, "--data-dir", one, "--data-dir", two)
+	if r := slipstream(t, "topic", "create", "half", "--partitions", "2", "--bootstrap", b.address); r.status != 0 {
+		t.Fatalf("%+v", r)
+	}
+	b.signal(t, syscall.SIGTERM)
+	b.wait(t, 20*time.Second)
+	b = start(t, "--data-dir", one)
+	r := slipstream(t, "topic", "describe", "half", "--bootstrap", b.address)
+	if r.status != 0 || strings.Count(r.out, "half") != 2 || strings.Count(r.out, "  -1     -1") != 1 {
+		t.Errorf("%+v", r)
 	}
 }
