@@ -178,6 +178,8 @@ var storeHelp = map[string]string{
 	"DeletedSegments": "Segments taken out of their logs: below the log's start, or replaced by a cleaned one.",
 	"DeletedBytes":    "Bytes of those segments' logs.",
 
+	"Examined":            "Closed segments that were looked at for the first time since the start.",
+	"IndexesRebuilt":      "Closed segments whose indexes were made anew.",
 	"Cleanings":           "Logs compacted.",
 	"FailedCleanings":     "Those that failed.",
 	"CleanedSegments":     "Segments replaced by compacted ones.",
