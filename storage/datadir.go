@@ -220,6 +220,30 @@ func SetAsideStrays(k ring.Kernel, dataDir string, keep func(topic string, parti
 	return moved, k.SyncDir(dataDir)
 }
 
+// TakeFutures gives the copies that Kafka was moving into a data directory, and that wanted says are the partition by now, its name. It
+// returns the names that they have now, and must run before partitions are opened. id is zero if the directory does not say.
+func TakeFutures(k ring.Files, dataDir string, wanted func(topic string, partition int32, id protocol.UUID) bool) (taken []string, err error) {
+	entries, err := k.ReadDir(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		topic, partition, ok := ParseFutureDirName(e.Name)
+		if !ok || !e.Dir || !wanted(topic, partition, TopicIDOf(k, dataDir+"/"+e.Name)) {
+			continue
+		}
+		to := DirName(topic, partition)
+		if err := k.Rename(dataDir+"/"+e.Name, dataDir+"/"+to); err != nil {
+			return taken, err
+		}
+		taken = append(taken, to)
+	}
+	if taken == nil {
+		return nil, nil
+	}
+	return taken, k.SyncDir(dataDir)
+}
+
 // randomUUID is a random id, version 4.
 func randomUUID(k ring.Kernel) (u protocol.UUID) {
 	k.Random(u[:])

@@ -99,6 +99,21 @@ func ParseDirName(name string) (topic string, partition int32, kind DirKind) {
 	return name[:i], int32(n), DirPartition
 }
 
+// ParseFutureDirName is the partition that a directory <topic>-<partition>.<32 hex digits>-future is a copy of: Kafka makes one to
+// move a partition between data directories. ok is false for every other name.
+func ParseFutureDirName(name string) (topic string, partition int32, ok bool) {
+	rest, ok := strings.CutSuffix(name, futureDirSuffix)
+	i := strings.LastIndexByte(rest, '.')
+	if !ok || i < 0 {
+		return "", 0, false
+	}
+	if id, err := hex.DecodeString(rest[i+1:]); err != nil || len(id) != len(protocol.UUID{}) {
+		return "", 0, false
+	}
+	topic, partition, kind := ParseDirName(rest[:i])
+	return topic, partition, kind == DirPartition
+}
+
 // deletedDirName is what a partition's directory is called from its deletion to its removal.
 func deletedDirName(id TopicPartition, unique protocol.UUID) string {
 	return uniqueDirName(id, unique, deleteDirSuffix)

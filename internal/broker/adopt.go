@@ -56,6 +56,7 @@ type adoptCheck struct {
 	b     *Broker // as a start has it, before it writes anything
 	k     kernel
 	image *metadata.Image
+	taken []string // partitions that a start makes of copies that were being moved
 }
 
 // Adopt looks at the data directories of settings. anyNode says that settings do not say which node this is: then
@@ -161,7 +162,7 @@ func (a *adoptCheck) metadata() bool {
 	for _, f := range a.image.Features() {
 		a.Metadata.Features[f.Name] = f.Level
 	}
-	if m.empty {
+	if m.empty && err == nil && len(a.Stops) == 0 {
 		a.note("the metadata log in %s has not begun: the directory was formatted and no broker has run in it", m.dir)
 	}
 	for _, p := range m.passed {
@@ -191,6 +192,11 @@ func (a *adoptCheck) partitions(in *logDir, d *AdoptedDir) {
 		switch {
 		case kind == storage.DirDeleted:
 			deleted++
+		case kind == storage.DirSetAside && a.isTaken(in, e.Name):
+			topic, partition, _ := storage.ParseFutureDirName(e.Name)
+			a.taken = append(a.taken, storage.DirName(topic, partition))
+			a.note("%s/%s was being moved here and is the partition by now: a start gives it the name, as Kafka does", d.Path, e.Name)
+			a.partition(d, e.Name, points)
 		case kind == storage.DirSetAside:
 			a.note("%s/%s is left alone: Kafka set it aside, or was moving it", d.Path, e.Name)
 		case kind != storage.DirPartition || topic == metadata.MetadataTopic:
@@ -203,6 +209,12 @@ func (a *adoptCheck) partitions(in *logDir, d *AdoptedDir) {
 	if deleted > 0 {
 		a.note("%d partitions in %s were being deleted: a start removes them", deleted, d.Path)
 	}
+}
+
+// isTaken says whether a start takes a copy that was being moved for the partition.
+func (a *adoptCheck) isTaken(in *logDir, name string) bool {
+	topic, partition, ok := storage.ParseFutureDirName(name)
+	return ok && a.b.isNow(a.image, in, topic, partition, storage.TopicIDOf(a.k, in.path+"/"+name))
 }
 
 func (a *adoptCheck) partition(d *AdoptedDir, name string, points storage.Checkpoints) {
@@ -220,7 +232,7 @@ func (a *adoptCheck) partition(d *AdoptedDir, name string, points storage.Checkp
 
 // missing counts the topics, and tells of partitions whose logs are not there.
 func (a *adoptCheck) missing() {
-	var gone []string
+	var gone, elsewhere []string
 	for _, t := range a.image.Topics() {
 		a.Topics++
 		for i := range t.Partitions {
@@ -230,10 +242,17 @@ func (a *adoptCheck) missing() {
 				continue
 			}
 			a.Partitions++
-			if a.b.where[name] == nil {
+			switch {
+			case a.b.where[name] != nil || slices.Contains(a.taken, name):
+			case a.b.madeAnew(p):
 				gone = append(gone, name)
+			default:
+				elsewhere = append(elsewhere, name)
 			}
 		}
+	}
+	if len(elsewhere) > 0 {
+		a.note("%d partitions are in a data directory that was not named or has failed (%s): a start leaves them out of service", len(elsewhere), someOf(elsewhere))
 	}
 	if len(gone) > 0 {
 		a.note("%d partitions of the metadata have no directory (%s): a start makes them, empty", len(gone), someOf(gone))

@@ -66,6 +66,15 @@ func (b *Broker) prepare(d *logDir) (err error) {
 	if err := storage.RemoveDeleted(b.kernel, d.path); err != nil {
 		return err
 	}
+	taken, err := storage.TakeFutures(b.kernel, d.path, func(topic string, partition int32, id protocol.UUID) bool {
+		return b.isNow(b.shards[controllerCore].image, d, topic, partition, id)
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range taken {
+		b.log.Warn("a copy that was being moved here is the partition: the metadata says so, and there is no other", "data directory", d.path, "directory", name)
+	}
 	strays, err := storage.SetAsideStrays(b.kernel, d.path, b.wanted)
 	if err != nil {
 		return err
@@ -83,6 +92,15 @@ func (b *Broker) wanted(topic string, partition int32, id protocol.UUID) bool {
 		return true
 	}
 	return wantedBy(b.shards[controllerCore].image, topic, partition, id)
+}
+
+// isNow says whether a copy that Kafka was moving into d has become the partition: the metadata has it in d, which Kafka writes when the copy
+// has caught up, and the log that it was copied from is gone. Kafka recovers such a copy too, as an abandoned future log.
+func (b *Broker) isNow(im *metadata.Image, d *logDir, topic string, partition int32, id protocol.UUID) bool {
+	if b.where[storage.DirName(topic, partition)] != nil || id == (protocol.UUID{}) || !wantedBy(im, topic, partition, id) {
+		return false
+	}
+	return b.dirIDOf(im.TopicByName(topic).Partition(partition)) == d.id()
 }
 
 func wantedBy(im *metadata.Image, topic string, partition int32, id protocol.UUID) bool {
@@ -116,15 +134,25 @@ func (b *Broker) partitionsToOpen() (work []*opening) {
 // dirFor is where the files of a partition are to be made that has none: it was committed, but the crash came before. Where its
 // directory is not here, that is no reason to begin an empty log: dir is nil, and id the directory's.
 func (b *Broker) dirFor(p *metadata.Partition) (dir *logDir, id metadata.UUID) {
-	at := slices.Index(p.Replicas, b.nodeID)
-	if at >= 0 && at < len(p.Directories) {
-		id = p.Directories[at]
-	}
-	switch id {
+	switch id = b.dirIDOf(p); id {
 	case metadata.DirectoryMigrating, metadata.DirectoryUnassigned:
 		return b.dirWithID(b.shards[controllerCore].controller.rules.Place()), id
 	}
 	return b.dirWithID(id), id
+}
+
+// madeAnew says whether a start makes the files of a partition that has none.
+func (b *Broker) madeAnew(p *metadata.Partition) bool {
+	id := b.dirIDOf(p)
+	return id == metadata.DirectoryMigrating || id == metadata.DirectoryUnassigned || b.dirWithID(id) != nil
+}
+
+// dirIDOf is the directory that the metadata has a partition in, DirectoryMigrating where it does not say.
+func (b *Broker) dirIDOf(p *metadata.Partition) (id metadata.UUID) {
+	if at := slices.Index(p.Replicas, b.nodeID); at >= 0 && at < len(p.Directories) {
+		id = p.Directories[at]
+	}
+	return id
 }
 
 // openOne opens a partition. r, which may be nil, is told how far it has come and has threads to spare.
