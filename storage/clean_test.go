@@ -236,9 +236,33 @@ func (x *cleanRig) check(r *rig, p *Partition, what string) {
 			}
 		}
 	}
+	all := x.batches(r, p, p.Offsets().HighWatermark)
+	checkSearches(x.t, p, recordsOf(x.t, all), []int64{0, x.kernel.Wall()/1e6 - 3600e3, x.kernel.Wall() / 1e6, math.MaxInt64})
+	checkTimes(x.t, p, all)
 	for i, s := range p.segments[:len(p.segments)-1] {
 		if s.phase != segmentClosed || p.segments[i+1].base <= s.base {
 			x.t.Fatalf("%s: segment %d is %v", what, s.base, s.phase)
+		}
+	}
+}
+
+// checkTimes: the .timeindex of a segment that has records points to batches with records.
+func checkTimes(t *testing.T, p *Partition, all []protocol.Batch) {
+	t.Helper()
+	for i, s := range p.segments[:len(p.segments)-1] {
+		records, counts := int32(0), map[int64]int32{}
+		for _, b := range all {
+			if b.BaseOffset() >= s.base && b.LastOffset() < p.segments[i+1].base {
+				records += b.Count()
+				counts[b.LastOffset()] = b.Count()
+			}
+		}
+		b := mustRead(t, p.dir, fileName(s.base, timeIndexSuffix))
+		for at := 0; at < len(b) && records > 0; at += timeIndexEntryBytes {
+			e := decodeTimeEntry(b[at:])
+			if count, ok := counts[s.base+int64(e.relative)]; ok && count == 0 {
+				t.Fatalf("segment %d: timestamp %d points to offset %d, whose batch has no records", s.base, e.timestamp, s.base+int64(e.relative))
+			}
 		}
 	}
 }

@@ -178,7 +178,7 @@ func (w *cleanWriter) add(k kernel, b protocol.Batch, warm bool) error {
 	if w.size == 0 {
 		w.first = b.MaxTimestamp()
 	}
-	w.builder.add(w.size, len(b), int32(b.LastOffset()-w.base), b.MaxTimestamp(), w.interval)
+	w.builder.addBatch(w.size, len(b), b, w.base, w.interval)
 	w.out = append(w.out, b...)
 	w.size += int64(len(b))
 	if warm {
@@ -256,7 +256,7 @@ func (w *cleanWriter) commit(k kernel) error {
 	if err := k.Close(w.fd); err != nil {
 		return err
 	}
-	w.builder.addTime()
+	w.builder.complete()
 	files := []struct {
 		suffix   string
 		contents []byte

@@ -3,6 +3,8 @@ package storage
 import (
 	"encoding/binary"
 	"sort"
+
+	"slipstream/protocol"
 )
 
 // An .index file is entries of 8 bytes, big-endian, both fields rising:
@@ -17,7 +19,7 @@ import (
 //
 //	0             8                 12
 //	+-------------+-----------------+
-//	| timestamp   | relative offset |   the largest timestamp (ms) so far, and the last offset of
+//	| timestamp   | relative offset |   the largest timestamp (ms) of a record so far, and the last offset of
 //	| int64       | int32           |   the first batch that has it
 //	+-------------+-----------------+
 //
@@ -134,12 +136,13 @@ type indexBuilder struct {
 	maxTimestamp int64     // of the segment, -1 if it is empty
 	maxRelative  int32     // where that is
 	lastTime     timeEntry // the last .timeindex entry; its timestamp is -1 if there is none
+	emptied      timeEntry // the largest timestamp of batches without records
 	index        []indexEntry
 	time         []timeEntry
 }
 
 func newIndexBuilder() indexBuilder {
-	return indexBuilder{maxTimestamp: -1, lastTime: timeEntry{timestamp: -1}}
+	return indexBuilder{maxTimestamp: -1, lastTime: timeEntry{timestamp: -1}, emptied: timeEntry{timestamp: -1}}
 }
 
 // add takes a batch at position in: its size, last offset (relative) and max timestamp.
@@ -153,6 +156,28 @@ func (x *indexBuilder) add(position int64, size int, relative int32, maxTimestam
 		x.sinceEntry = 0
 	}
 	x.sinceEntry += int64(size)
+}
+
+// addBatch takes a batch of a segment that may have been compacted. A batch without records has the largest timestamp of those that it
+// had. It gets no time entry (Kafka's cleaner makes one): a search by time would come to it and find nothing, and DumpLogSegments
+// finds that it does not fit the log.
+func (x *indexBuilder) addBatch(position int64, size int, h protocol.Batch, base int64, interval int32) {
+	relative, timestamp := int32(h.LastOffset()-base), h.MaxTimestamp()
+	if h.Count() == 0 {
+		if timestamp > x.emptied.timestamp {
+			x.emptied = timeEntry{timestamp, relative}
+		}
+		timestamp = protocol.NoTimestamp
+	}
+	x.add(position, size, relative, timestamp, interval)
+}
+
+// complete is what is said at the end of a segment. A closed one has a time entry: if it has no records at all, one of a batch that had some.
+func (x *indexBuilder) complete() {
+	if x.maxTimestamp < 0 && x.emptied.timestamp >= 0 {
+		x.maxTimestamp, x.maxRelative = x.emptied.timestamp, x.emptied.relative
+	}
+	x.addTime()
 }
 
 // addTime adds a time entry if the largest timestamp has grown since the last.

@@ -33,7 +33,7 @@ func (r *Rebuilder) Begin(base int64) {
 // Add takes the segment's next batch in. Only of a control batch the records are looked at; of any other the header will do.
 func (r *Rebuilder) Add(b protocol.Batch) {
 	size := batchBytes(b)
-	r.index.add(r.size, int(size), int32(b.LastOffset()-r.base), b.MaxTimestamp(), r.interval)
+	r.index.addBatch(r.size, int(size), b, r.base, r.interval)
 	r.size += size
 	r.epochs.assignSeen(b.LeaderEpoch(), b.BaseOffset())
 	first := int64(-1)
@@ -69,7 +69,7 @@ func (r *Rebuilder) Index() []byte { return encodeIndex(r.index.index) }
 
 // TimeIndex is the segment's .timeindex, as it is when a segment is closed: it ends with the largest timestamp.
 func (r *Rebuilder) TimeIndex() []byte {
-	r.index.addTime()
+	r.index.complete()
 	return encodeTimeIndex(r.index.time)
 }
 

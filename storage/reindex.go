@@ -97,7 +97,7 @@ func (f *segmentFiles) walk(k ring.Files, interval int32) (w walked, err error) 
 				w.oldest = h.MaxTimestamp()
 			}
 			w.markers = w.markers || h.IsControl()
-			w.builder.add(position, int(size), int32(h.LastOffset()-f.base), h.MaxTimestamp(), interval)
+			w.builder.addBatch(position, int(size), h, f.base, interval)
 		case errors.Is(err, errNoBatch):
 			w.notes = append(w.notes, fmt.Sprintf("segment %d has a damaged batch at position %d, offset %d: %v", f.base, position, h.BaseOffset(), err))
 			w.builder.sinceEntry += size
@@ -107,7 +107,7 @@ func (f *segmentFiles) walk(k ring.Files, interval int32) (w walked, err error) 
 		next = h.NextOffset()
 		position += size
 	}
-	w.builder.addTime()
+	w.builder.complete()
 	w.largest = w.builder.maxTimestamp
 	return w, nil
 }

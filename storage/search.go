@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"math"
+	"slices"
 	"sort"
 
 	"slipstream/protocol"
@@ -197,26 +199,48 @@ func (q *Searcher) searchSegment(k ring.Files, t target, timestamp int64) (Found
 
 // MaxTimestamp finds the first record that has the largest timestamp of the log. Blocking.
 func (q *Searcher) MaxTimestamp(k ring.Kernel) (Found, error) {
-	var where target
-	largest := int64(-1)
-	for _, t := range q.targets() {
-		if err := q.learn(k, &t); err != nil {
+	targets := q.targets()
+	for i := range targets {
+		if err := q.learn(k, &targets[i]); err != nil {
 			return nothing, err
 		}
-		if t.largest > largest {
-			largest, where = t.largest, t
+	}
+	slices.SortStableFunc(targets, func(a, b target) int { return cmp.Compare(b.largest, a.largest) })
+	best := nothing
+	for _, t := range targets {
+		if t.largest < 0 || t.largest < best.Timestamp {
+			break // what follows has nothing later
+		}
+		found, err := q.latestOf(k, t)
+		if err != nil {
+			return nothing, err
+		}
+		if found.Timestamp > best.Timestamp || found.Timestamp == best.Timestamp && found.Offset < best.Offset {
+			best = found
 		}
 	}
-	if largest < 0 {
-		return nothing, nil
-	}
-	from, err := q.before(k, where, largest)
+	return q.within(best), nil
+}
+
+// latestOf finds the first record of a segment that has the segment's largest timestamp. What Kafka's cleaner has left may say of a segment
+// that it has one that only a batch without records has: then all of it is looked through.
+func (q *Searcher) latestOf(k ring.Kernel, t target) (Found, error) {
+	from, err := q.before(k, t, t.largest)
 	if err != nil {
 		return nothing, err
 	}
-	found := nothing
-	err = q.eachBatch(k, where, from, func(r *logReader, position int64, h header) (bool, error) {
-		if h.MaxTimestamp() < largest {
+	found, err := q.latestFrom(k, t, from, t.largest)
+	if err == nil && found.Offset < 0 {
+		found, err = q.latestFrom(k, t, t.base, math.MinInt64)
+	}
+	return found, err
+}
+
+// latestFrom finds the record with the largest timestamp, at least so late, from an offset on.
+func (q *Searcher) latestFrom(k ring.Kernel, t target, from, atLeast int64) (found Found, err error) {
+	found = nothing
+	err = q.eachBatch(k, t, from, func(r *logReader, position int64, h header) (bool, error) {
+		if h.Count() == 0 || h.MaxTimestamp() < atLeast || h.MaxTimestamp() <= found.Timestamp {
 			return true, nil
 		}
 		b, err := r.batch(position)
@@ -224,10 +248,12 @@ func (q *Searcher) MaxTimestamp(k ring.Kernel) (Found, error) {
 			return false, err
 		}
 		offset, ts, err := b.OffsetOfMaxTimestamp(&q.scratch)
-		found = Found{offset, ts, b.LeaderEpoch()}
-		return false, err
+		if err == nil && ts > found.Timestamp {
+			found = Found{offset, ts, b.LeaderEpoch()}
+		}
+		return found.Timestamp < t.largest, err
 	})
-	return q.within(found), err
+	return found, err
 }
 
 // eachBatch calls f with the headers of a segment's batches from the one with an offset on, until f returns

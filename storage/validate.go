@@ -43,7 +43,7 @@ func (op *opening) trustActive(s *segment) error {
 		if pos == from && last.indexOK && h.LastOffset() != s.base+int64(last.index.relative) || h.BaseOffset() < next || h.LastOffset()-s.base > math.MaxInt32 {
 			return fmt.Errorf("%w: a batch at position %d has offset %d", errDoubtful, pos, h.BaseOffset())
 		}
-		if h.MaxTimestamp() > a.maxTimestamp {
+		if h.Count() > 0 && h.MaxTimestamp() > a.maxTimestamp {
 			a.maxTimestamp, a.maxRelative = h.MaxTimestamp(), int32(h.LastOffset()-s.base)
 		}
 		if pos == 0 {
@@ -190,7 +190,7 @@ func (v *validated) take(b protocol.Batch, base int64, interval int32) {
 	if v.size == 0 {
 		v.firstTimestamp = b.MaxTimestamp()
 	}
-	v.add(v.size, len(b), int32(b.LastOffset()-base), b.MaxTimestamp(), interval)
+	v.addBatch(v.size, len(b), b, base, interval)
 	if n := len(v.epochs); n == 0 || b.LeaderEpoch() > v.epochs[n-1].epoch {
 		v.epochs = append(v.epochs, epochEntry{b.LeaderEpoch(), b.BaseOffset()})
 	}
@@ -240,6 +240,7 @@ func (op *opening) settle(s *segment, end int64, v *validated) (cut bool, err er
 			op.p.epochsLost = true
 		}
 	}
+	v.complete()
 	s.size, s.largest, s.oldest, s.modified = v.size, v.maxTimestamp, v.firstTimestamp, v.modified
 	// Zeros behind the last segment's batches are room that was made ahead; the file is cut below.
 	if v.torn != nil && !(v.zeros && end < 0 && op.p.config.FlushMessages != neverFlush) {
@@ -248,7 +249,6 @@ func (op *opening) settle(s *segment, end int64, v *validated) (cut bool, err er
 		op.report.note("segment %d is cut from %d to %d bytes: %v", s.base, v.fileSize, v.size, v.torn)
 	}
 	v.allocated = v.size
-	v.addTime()
 	if err := op.writeIndexes(s, &v.active); err != nil {
 		return cut, err
 	}
