@@ -15,7 +15,7 @@ import (
 //
 //	map       read the dirty part: the offset at which each key is last
 //	copy      read a group of segments, write what is kept into .cleaned files            for each group
-//	commit    .cleaned made durable, and renamed to .swap: from here on they count
+//	commit    once the producers' last batches are durable: .cleaned made so, and renamed to .swap: from here on they count
 //	swap      on the core: the log has the new segment instead of the old ones
 //	name      the old files renamed to .deleted, then .swap to the names that segments have
 //
@@ -72,19 +72,21 @@ type cleaning struct {
 	dir     string
 	done    func(CleanResult)
 
-	stage    cleanStage
-	segments []*segment // all below upTo, in order; what changes of them is not looked at
-	ends     []int64    // the offset after each
-	later    []laterAborts
-	last     map[int64]lastOfProducer
-	now      int64 // ms, when it began
-	from, to int64 // dirty; to: the first that must not be cleaned, then what was taken into the map
-	began    int64
-	piece    int64 // bytes
-	moved    int64 // bytes read and written by the last piece
-	timer    reactor.Timer
-	offered  int64 // when the last piece was given to a helper
-	hurried  bool  // and not to one that gives way to everything
+	stage     cleanStage
+	segments  []*segment // all below upTo, in order; what changes of them is not looked at
+	ends      []int64    // the offset after each
+	later     []laterAborts
+	last      map[int64]lastOfProducer
+	lastEnd   int64 // all of last lie before it
+	retracted bool  // an append that last may have in it could not be written
+	now       int64 // ms, when it began
+	from, to  int64 // dirty; to: the first that must not be cleaned, then what was taken into the map
+	began     int64
+	piece     int64 // bytes
+	moved     int64 // bytes read and written by the last piece
+	timer     reactor.Timer
+	offered   int64 // when the last piece was given to a helper
+	hurried   bool  // and not to one that gives way to everything
 
 	reading  quietReader
 	at       int // the segment being read
@@ -119,7 +121,7 @@ func (p *Partition) Clean(c *Cleanable, cleaner *Cleaner, o CleanOptions, done f
 	n := p.segmentFor(c.UpTo)
 	j := &cleaning{
 		p: p, cleaner: cleaner, options: o, config: p.config, dir: p.dir, done: done,
-		segments: append([]*segment(nil), p.segments[:n]...), ends: make([]int64, n), last: p.lastOfProducers(),
+		segments: append([]*segment(nil), p.segments[:n]...), ends: make([]int64, n), last: p.lastOfProducers(), lastEnd: p.next,
 		now: core.Wall / 1e6, from: c.From, to: c.UpTo, began: core.Now, txns: newCleanedTransactions(),
 	}
 	for i := range j.segments {
@@ -220,11 +222,30 @@ func (j *cleaning) pace() {
 		core.After(int64(min(wait, 3600e9)), &j.timer, j)
 		return
 	}
+	j.goOn()
+}
+
+// awaitSyncNanos is how often a cleaning looks whether what it waits for is durable.
+const awaitSyncNanos = 1e6
+
+// goOn gives the next piece to a helper. What makes a producer's older batches superfluous must be durable before they go: a power cut that
+// takes its last batch, of which nobody was told, would else leave none, and the producer would be told that it is out of order.
+func (j *cleaning) goOn() {
+	p := j.p
+	switch {
+	case j.stage != cleanCommit:
+	case j.retracted || p.closed || p.trouble == unsyncable || p.state == gone:
+		j.stage = cleanGiveUp
+	case p.offsets.RecoveryPoint < j.lastEnd:
+		p.sync(j.lastEnd)
+		p.store.core.After(awaitSyncNanos, &j.timer, j)
+		return
+	}
 	j.offload()
 }
 
 // Fire implements reactor.TimerHandler.
-func (j *cleaning) Fire(*reactor.Timer) { j.offload() }
+func (j *cleaning) Fire(*reactor.Timer) { j.goOn() }
 
 // end is the end of a cleaning, on the core.
 func (j *cleaning) end() {

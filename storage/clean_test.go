@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -334,5 +335,49 @@ func TestCleanAgainstAModel(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCleanLeavesLastDurableBatch cuts the power behind a cleaning, which takes what was not synced of the active segment: what is left
+// of each producer is the last batch that is there, as it was before its older ones were compacted away.
+func TestCleanLeavesLastDurableBatch(t *testing.T) {
+	for seed := range uint64(4) {
+		x := newCleanRig(t, seed)
+		ends := map[int64][][2]int64{} // of idempotent producers: an offset behind a batch, and its last sequence number
+		for x.p.Segments() < 4 || x.p.activeSegment().size == 0 {
+			x.write()
+			for id := int64(3); id <= 4; id++ {
+				if n := len(ends[id]); x.seq[id] > 0 && (n == 0 || ends[id][n-1][1] != int64(x.seq[id]-1)) {
+					ends[id] = append(ends[id], [2]int64{x.p.Offsets().LogEnd, int64(x.seq[id] - 1)})
+				}
+			}
+		}
+		for x.p.SyncForCleaning() {
+			x.until("what was rolled is durable", func() bool { return !x.p.syncing.running && x.p.finishing == 0 })
+		}
+		if _, ok := x.clean(noLimits); !ok {
+			t.Fatalf("seed %d: nothing is to be cleaned", seed)
+		}
+		dir := filepath.Join(t.TempDir(), "events-0")
+		copyDir(t, x.dir, dir)
+		o, base := x.p.Offsets(), x.p.activeSegment().base
+		if o.RecoveryPoint < o.LogEnd { // nothing else of the active segment is synced
+			o.RecoveryPoint = base
+			if err := os.Truncate(filepath.Join(dir, fileName(base, logSuffix)), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, _ := newRigOn(t, x.kernel, StoreOptions{}).open(dir, x.cfg, OpenOptions{CleanedTo: x.p.cleanedTo})
+		for id, list := range ends {
+			want := int64(-1)
+			for _, e := range list {
+				if e[0] <= o.RecoveryPoint {
+					want = e[1]
+				}
+			}
+			if q := p.producers.get(id); want >= 0 && (q == nil || int64(q.lastSeq()) != want) {
+				t.Errorf("seed %d: producer %d is %+v, and sequence number %d is durable", seed, id, q, want)
+			}
+		}
 	}
 }

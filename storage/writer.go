@@ -444,6 +444,9 @@ func (p *Partition) refuseQueued(code protocol.ErrorCode) {
 		p.forget(a)
 	}
 	p.next = p.offsets.LogEnd
+	if p.cleaning != nil {
+		p.cleaning.retracted = true
+	}
 	if p.epochs.clampEnd(p.next) {
 		p.saveEpochs()
 	}
