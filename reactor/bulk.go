@@ -35,15 +35,16 @@ type bulkMove struct {
 	reader, writer, room int
 
 	conn   *Conn
-	file   File // retained: a worker looks its descriptor up when it comes to it
-	slot   int  // of the observer; 0: none
-	asked  int  // bytes for the pipe
-	filled int  // of these, put into it
-	sent   int  // of these, taken out again by the socket
-	ops    int  // splices in flight
-	errno  syscall.Errno
-	parked bool  // on the pool's list full
-	since  int64 // when it was put there
+	file   File          // retained: a worker looks its descriptor up when it comes to it
+	slot   int           // of the observer; 0: none
+	asked  int           // bytes for the pipe
+	filled int           // of these, put into it
+	sent   int           // of these, taken out again by the socket
+	ops    int           // splices in flight
+	unread syscall.Errno // why the file could not be read
+	errno  syscall.Errno // why the socket took nothing
+	parked bool          // on the pool's list full
+	since  int64         // when it was put there
 
 	next, prev *bulkMove
 }
@@ -85,7 +86,7 @@ func (c *Conn) startBulk(s *segment) (bool, syscall.Errno) {
 	}
 	core.use(s, RungBulk)
 	s.file.Retain()
-	m.conn, m.file, m.asked, m.filled, m.sent, m.errno = c, s.file, n, 0, 0, 0
+	m.conn, m.file, m.asked, m.filled, m.sent, m.unread, m.errno = c, s.file, n, 0, 0, 0, 0
 	m.slot = core.observed.begin(s.file, s.reader, s.off, n)
 	c.send.bulk = m
 	return true, m.splice(s.off)
@@ -139,7 +140,7 @@ func (c *Conn) bulkIn(res int32) {
 	m := c.send.bulk
 	m.ops--
 	if res < 0 {
-		m.errno = syscall.Errno(-res)
+		m.unread = syscall.Errno(-res)
 	}
 	m.filled = max(int(res), 0)
 	c.Core.observed.end(&m.slot, m.filled)
@@ -174,6 +175,11 @@ func (c *Conn) bulkStep() {
 	case c.closing:
 		c.endBulk()
 		c.dropOutput()
+		return
+	case m.unread != 0:
+		errno := m.unread
+		c.endBulk()
+		c.unreadable(errno)
 		return
 	case m.errno != 0:
 		errno := m.errno
@@ -269,7 +275,7 @@ func (p *bulkPool) open() *bulkMove {
 
 // put takes a pipe back: home if it is known to be empty, else it is closed.
 func (p *bulkPool) put(m *bulkMove) {
-	if m.sent != m.filled || m.errno != 0 || p.core.drain.phase >= drainService {
+	if m.sent != m.filled || m.unread != 0 || m.errno != 0 || p.core.drain.phase >= drainService {
 		p.core.Stats.BulkPipesClosed++
 		p.discard(m)
 		return

@@ -278,8 +278,37 @@ func (k *failingReads) Enter(fd int, submit, minComplete, flags uint32, arg *rin
 		if s.Opcode == ring.OpRead && s.Len >= pageBytes {
 			s.FD, s.Off, s.OpFlags = int32(k.memory), 0, 0
 		}
+		if s.Opcode == ring.OpSplice && s.Addr != ring.CurrentPosition { // from a file: memory cannot be spliced from
+			s.SpliceFD = int32(k.memory)
+		}
 	}
 	return k.Kernel.Enter(fd, submit, minComplete, flags, arg)
+}
+
+// TestBulkReadErrors: a file that a splice cannot read is no fault of the socket, and is counted as what it is.
+func TestBulkReadErrors(t *testing.T) {
+	memory, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	f := newTestFile(t, 4<<20)
+	s := serve(t, Config{Kernel: &failingReads{Kernel: ring.NewLinux(), memory: int(memory.Fd())}, Level: ring.Level61, Rung: RungBulk}, newFileServer(f))
+	c := s.dial()
+	if _, err := c.Write(ask(100, 3<<20)); err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if got, err := io.ReadAll(c); len(got) > 5 {
+		t.Errorf("%d bytes came (%v)", len(got), err)
+	}
+	if stats := s.stats(0); stats.FileReadErrors != 1 || stats.LastFileError == 0 || stats.UnexpectedErrors != 0 {
+		t.Errorf("counted %d errors, the last %v; %d unexpected", stats.FileReadErrors, stats.LastFileError, stats.UnexpectedErrors)
+	}
+	s.stop()
+	if n := f.refs.Load(); n != 0 {
+		t.Errorf("%d references to the file are left", n)
+	}
 }
 
 // TestColdReadErrors: a consumer whose bytes cannot be read is closed, not kept

@@ -204,6 +204,17 @@ func (c *Conn) fail(what string, errno syscall.Errno) {
 	c.Close()
 }
 
+// unreadable closes a connection whose response lies in a file that cannot be read: the frame's length has been said,
+// and nothing else can stand for what is missing.
+func (c *Conn) unreadable(errno syscall.Errno) {
+	if c.closing {
+		return
+	}
+	c.Core.Stats.FileReadErrors++
+	c.Core.Stats.LastFileError = errno
+	c.Close()
+}
+
 // bury releases what is left of closed connections, as far as the kernel and the
 // service have let go of it: the descriptor when no ring request uses it, the
 // rest when all requests are finished. It runs after the handlers, so that a

@@ -83,6 +83,8 @@ type Counters struct {
 	ColdDropped     uint64                  // bytes of pages dropped behind a read
 	ColdReadErrors  uint64                  // reads that failed
 	LastColdError   syscall.Errno           // the last of these
+	FileReadErrors  uint64                  // stretches of files that sendfile or splice could not read
+	LastFileError   syscall.Errno           // the last of these
 	ColdReading     int                     // now: reads in flight
 	ColdHeldBytes   int                     // now: memory of steps
 	BulkPipes       int                     // now: pipes, in use or at home

@@ -306,6 +306,9 @@ func (c *Conn) flushNow(limit int) (sent int) {
 			return sent
 		case errno == unix.EINTR:
 			continue
+		case errno == unix.EIO && c.send.first.file != nil: // no socket says so
+			c.unreadable(errno)
+			return sent
 		case errno != 0:
 			c.fail("send", errno)
 			return sent

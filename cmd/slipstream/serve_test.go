@@ -147,5 +147,6 @@ func stubborn(t *testing.T, address string) net.Conn {
 	if _, err := io.ReadFull(conn, size[:]); err != nil || binary.BigEndian.Uint32(size[:]) == 0 {
 		t.Fatal(fmt.Errorf("no answer at all: %w", err))
 	}
+	time.Sleep(300 * time.Millisecond) // until the answers fill what the sockets take: a drain does not begin new requests
 	return conn
 }

@@ -113,6 +113,7 @@ var counterHelp = map[string]string{
 	"ColdStepsWasted":    "Of these, those that no consumer was sent from: they were read ahead for nothing.",
 	"ColdWaits":          "Times that a fetch waited for a read of the cold lane.",
 	"ColdDropped":        "Bytes that reads of the cold lane had left in the page cache and that were dropped behind them.",
+	"FileReadErrors":     "Stretches of files that sendfile or splice could not read; the connections that they were for were closed.",
 	"ColdReadErrors":     "Reads of the cold lane that failed; the connections that waited for them were closed.",
 	"ColdReading":        "Reads of the cold lane in flight.",
 	"ColdHeldBytes":      "Memory of the cold lane.",

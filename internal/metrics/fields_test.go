@@ -72,5 +72,6 @@ func TestRequestNames(t *testing.T) {
 var notExported = map[string]string{
 	"LastUnexpected": "text: the log has it",
 	"LastColdError":  "an errno: the log has it",
+	"LastFileError":  "an errno: the log has it",
 	"Rungs":          "have a label: slipstream_core_rung_...",
 }
