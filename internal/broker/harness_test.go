@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ type testBroker struct {
 	addr  string
 	dir   string
 	stop  func() error
-	logs  *bytes.Buffer
+	logs  *logBuffer
 	level slog.LevelVar // of logs
 
 	report Report
@@ -82,7 +83,7 @@ func tryTestBroker(t *testing.T, dir string, through func(ring.Kernel) ring.Kern
 		t.Fatal(err)
 	}
 	s.DrainMillis = 1000
-	b := &testBroker{t: t, dir: dir, logs: new(bytes.Buffer)}
+	b := &testBroker{t: t, dir: dir, logs: new(logBuffer)}
 	s.Watcher, s.LogLevel = b, &b.level
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan Report, 1), make(chan error, 1)
@@ -255,3 +256,21 @@ func fetchRequest(topic string, partition int32, offset int64, waitMillis int32)
 }
 
 func setCores(n int) string { return "slipstream.cores=" + strconv.Itoa(n) }
+
+// logBuffer is what a broker has logged, for tests that read it while the broker goes on.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
