@@ -106,7 +106,7 @@ func eachCheckpointLine(b []byte, fields int, f func([]string) error) error {
 
 // readCheckpoint reads a checkpoint file; one that is not there has no entries.
 func readOffsets(k ring.Files, path string) ([]OffsetEntry, error) {
-	b, err := readFile(k, path, maxCheckpointBytes)
+	b, err := ReadFile(k, path, maxCheckpointBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -152,7 +152,7 @@ func (x *cleanSim) committed(k ring.Kernel, o Offsets, written map[int64]simWrit
 	var it protocol.Records
 	var r protocol.Record
 	for _, s := range x.p.segments {
-		b, err := readFile(k, x.p.path(s.base, logSuffix), 1<<30)
+		b, err := ReadFile(k, x.p.path(s.base, logSuffix), 1<<30)
 		if err != nil {
 			x.t.Fatal(err)
 		}

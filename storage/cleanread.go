@@ -161,7 +161,7 @@ func (j *cleaning) abortedWithin(k kernel, from, to int64) (found []abortedTxn, 
 		}
 		list := l.list
 		if list == nil {
-			b, err := readFile(k, j.dir+"/"+fileName(l.base, txnIndexSuffix), maxAbortedBytes)
+			b, err := ReadFile(k, j.dir+"/"+fileName(l.base, txnIndexSuffix), maxAbortedBytes)
 			if err != nil {
 				return nil, err
 			}

@@ -79,7 +79,7 @@ func identify(k ring.Kernel, dir string, want TopicPartition) (TopicPartition, e
 	}
 	id := TopicPartition{Topic: topic, Partition: partition}
 	path := dir + "/" + partitionMetadataName
-	b, err := readFile(k, path, 1<<16)
+	b, err := ReadFile(k, path, 1<<16)
 	none := protocol.UUID{}
 	known := want.Topic != "" && want.TopicID != none
 	if err == nil && len(b) > 0 {

@@ -147,7 +147,7 @@ func WriteCleanShutdown(k ring.Files, dataDir string, brokerEpoch int64) error {
 // directory counts as torn. brokerEpoch is -1 if the marker does not say.
 func TakeCleanShutdown(k ring.Files, dataDir string) (clean bool, brokerEpoch int64, err error) {
 	path := dataDir + "/" + cleanShutdownName
-	b, err := readFile(k, path, 1<<16)
+	b, err := ReadFile(k, path, 1<<16)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, -1, nil
 	}

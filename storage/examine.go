@@ -71,7 +71,7 @@ func (f *segmentFiles) examine() (x facts, err error) {
 
 // aborted reads the .txnindex. A segment without aborted transactions has none.
 func (f *segmentFiles) aborted() ([]abortedTxn, error) {
-	b, err := readFile(f.k, f.path(txnIndexSuffix), maxAbortedBytes)
+	b, err := ReadFile(f.k, f.path(txnIndexSuffix), maxAbortedBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

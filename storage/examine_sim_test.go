@@ -19,7 +19,7 @@ func (x *simRig) closedIndexes(k ring.Kernel) map[string][]byte {
 	for _, s := range x.p.segments[:len(x.p.segments)-1] {
 		for _, suffix := range []string{indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 			name := fileName(s.base, suffix)
-			b, err := readFile(k, simDir+"/"+name, 1<<20)
+			b, err := ReadFile(k, simDir+"/"+name, 1<<20)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				x.t.Fatal(err)
 			}

@@ -15,9 +15,9 @@ const readWrite = syscall.O_RDWR
 const fileMode = 0o644
 const dirMode = 0o755
 
-// readFile reads a small file whole. A file larger than limit bytes is an error: none of those
-// read this way should be.
-func readFile(k ring.Files, path string, limit int64) ([]byte, error) {
+// ReadFile reads a small file whole. A file larger than limit bytes is an error: none of those
+// read this way should be, and a sparse one may claim any size. The bytes are the caller's.
+func ReadFile(k ring.Files, path string, limit int64) ([]byte, error) {
 	fd, err := k.Open(path, syscall.O_RDONLY, 0)
 	if err != nil {
 		return nil, err

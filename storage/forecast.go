@@ -49,7 +49,7 @@ func ForecastOpen(k ring.Files, dir string, o OpenOptions) (f Forecast, err erro
 
 // TopicIDOf is the topic id that a partition's directory names; zero if it does not say.
 func TopicIDOf(k ring.Files, dir string) protocol.UUID {
-	b, err := readFile(k, dir+"/"+partitionMetadataName, 1<<16)
+	b, err := ReadFile(k, dir+"/"+partitionMetadataName, 1<<16)
 	if err != nil {
 		return protocol.UUID{}
 	}

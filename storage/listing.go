@@ -245,7 +245,7 @@ func (op *opening) loadProducers() error {
 
 // readSnapshot says whether a snapshot is whole.
 func (op *opening) readSnapshot(at int64) error {
-	b, err := readFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
+	b, err := ReadFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
 	if err == nil {
 		_, err = decodeProducers(b)
 	}
@@ -253,7 +253,7 @@ func (op *opening) readSnapshot(at int64) error {
 }
 
 func (op *opening) loadSnapshot(at int64) error {
-	b, err := readFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
+	b, err := ReadFile(op.k, op.p.path(at, snapshotSuffix), maxCheckpointBytes)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type MetaProperties struct {
 // formatted has none: fs.ErrNotExist.
 func ReadMetaProperties(k ring.Files, dataDir string) (MetaProperties, error) {
 	path := dataDir + "/" + metaPropertiesName
-	b, err := readFile(k, path, 1<<16)
+	b, err := ReadFile(k, path, 1<<16)
 	if err != nil {
 		return MetaProperties{}, err
 	}

@@ -12,7 +12,7 @@ import (
 
 // HasCleanShutdown reports whether the marker of a clean shutdown is there; see [TakeCleanShutdown].
 func HasCleanShutdown(k ring.Files, dataDir string) (clean bool, brokerEpoch int64, err error) {
-	b, err := readFile(k, dataDir+"/"+cleanShutdownName, 1<<16)
+	b, err := ReadFile(k, dataDir+"/"+cleanShutdownName, 1<<16)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, -1, nil
 	}

@@ -94,7 +94,7 @@ func (p *Partition) fromEnd(at place) int64 {
 // ReadReaders reads the readers' places, by directory name ([DirName]). A file that is not there has none; one that is damaged counts
 // as none, and the note says so.
 func ReadReaders(k ring.Files, dataDir string) (places map[string]int64, note string) {
-	b, err := readFile(k, dataDir+"/"+readersCheckpointName, maxCheckpointBytes)
+	b, err := ReadFile(k, dataDir+"/"+readersCheckpointName, maxCheckpointBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ""
 	}

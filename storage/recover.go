@@ -306,7 +306,7 @@ func (op *opening) place() error {
 
 // loadEpochs reads leader-epoch-checkpoint. A missing or damaged one is made again from the batches.
 func (op *opening) loadEpochs() error {
-	b, err := readFile(op.k, op.p.dir+"/"+epochCheckpointName, maxCheckpointBytes)
+	b, err := ReadFile(op.k, op.p.dir+"/"+epochCheckpointName, maxCheckpointBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

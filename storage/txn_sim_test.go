@@ -171,7 +171,7 @@ func (x *simRig) check(k ring.Kernel, what string) {
 	}
 	x.survey()
 	for _, s := range x.p.segments {
-		b, err := readFile(k, x.p.path(s.base, logSuffix), 1<<30)
+		b, err := ReadFile(k, x.p.path(s.base, logSuffix), 1<<30)
 		if err != nil {
 			x.t.Fatal(err)
 		}

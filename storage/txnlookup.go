@@ -102,7 +102,7 @@ func (l *AbortedLookup) Work(k kernel) reactor.Message {
 	for i := range l.parts {
 		part := &l.parts[i]
 		if part.path != "" {
-			b, err := readFile(k, part.path, maxAbortedBytes)
+			b, err := ReadFile(k, part.path, maxAbortedBytes)
 			if err == nil {
 				part.list, err = decodeAborted(b, part.base, part.end)
 			}

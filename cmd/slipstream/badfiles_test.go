@@ -129,22 +129,7 @@ func smallDir(t *testing.T) string {
 		}
 	}
 	client.Close()
-	tx, err := kgo.NewClient(kgo.SeedBrokers(b.address), kgo.TransactionalID("till"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
-		if err := tx.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.ProduceSync(ctx, &kgo.Record{Topic: "payments", Value: []byte("ten")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.EndTransaction(ctx, how); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tx.Close()
+	payTwice(ctx, t, b.address)
 	slipstream(t, "group", "reset-offsets", "shop", "--topic", "orders", "--to-earliest", "--execute", "--bootstrap", b.address)
 	b.signal(t, syscall.SIGTERM)
 	b.wait(t, 20*time.Second)

@@ -51,22 +51,7 @@ func writtenDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	client.Close()
-	tx, err := kgo.NewClient(kgo.SeedBrokers(b.address), kgo.TransactionalID("till"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
-		if err := tx.BeginTransaction(); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.ProduceSync(ctx, &kgo.Record{Topic: "payments", Value: []byte("ten")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.EndTransaction(ctx, how); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tx.Close()
+	payTwice(ctx, t, b.address)
 	b.signal(t, syscall.SIGTERM)
 	b.wait(t, 20*time.Second)
 	return dir
@@ -354,4 +339,25 @@ func TestLogVerifyAfterCompaction(t *testing.T) {
 			t.Errorf("with the checkpoint %q: %v: %+v", checkpoint, err, r)
 		}
 	}
+}
+
+// payTwice has a transactional producer write to payments twice: the first is committed, the second aborted.
+func payTwice(ctx context.Context, t *testing.T, address string) {
+	t.Helper()
+	tx, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.TransactionalID("till"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		if err := tx.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.ProduceSync(ctx, &kgo.Record{Topic: "payments", Value: []byte("ten")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.EndTransaction(ctx, how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx.Close()
 }

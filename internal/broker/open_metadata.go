@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"syscall"
 
 	"slipstream/internal/metadata"
 	"slipstream/protocol"
@@ -139,23 +138,9 @@ func (b *Broker) electSelf(dir string, found *metadataRead) (int32, error) {
 	return q.LeaderEpoch, storage.ReplaceFile(b.kernel, dir+"/quorum-state", q.Append(nil))
 }
 
-// readFile reads a whole file.
+// readFile reads a file of the metadata whole.
 func readFile(k ring.Files, path string) ([]byte, error) {
-	fd, err := k.Open(path, syscall.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer k.Close(fd)
-	size, err := k.Size(fd)
-	if err != nil {
-		return nil, err
-	}
-	if size > maxMetadataFileBytes { // a sparse file may claim any size
-		return nil, fmt.Errorf("%s has %d bytes, which is more than such a file can have", path, size)
-	}
-	b := make([]byte, size)
-	_, err = k.ReadAt(fd, b, 0)
-	return b, err
+	return storage.ReadFile(k, path, maxMetadataFileBytes)
 }
 
 // maxMetadataFileBytes: a segment has 31 bits for a position.
